@@ -1,0 +1,295 @@
+//! Typed configuration: embedded defaults < file < environment (`UPTAKE__SECTION__KEY`).
+//!
+//! Loading is pure: it reads, merges, types and validates, and connects to nothing. Unknown keys are refused with the
+//! place they stand in.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::{Env, Format, Toml};
+use serde::Deserialize;
+
+use crate::error::BadInput;
+
+/// The commented defaults, which `uptake config` prints.
+pub const DEFAULTS: &str = include_str!("default.toml");
+
+/// Every setting, by concern. `default.toml` documents each.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub data_dir: PathBuf,
+    pub kafka: Kafka,
+    pub clickhouse: ClickHouse,
+    pub ingest: Ingest,
+    pub api: Api,
+    pub ops: Ops,
+    pub privacy: Privacy,
+    pub retention: Retention,
+    pub embedded: Embedded,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kafka {
+    pub brokers: String,
+    pub topic: String,
+    pub rejected_topic: String,
+    pub group_id: String,
+    pub partitions: i32,
+    pub replication_factor: i32,
+    pub session_timeout_ms: u64,
+    pub connect_timeout_ms: u64,
+    /// Passed to librdkafka as they are, after our own settings.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClickHouse {
+    pub url: String,
+    pub database: String,
+    pub user: String,
+    pub password: Secret,
+    pub connect_timeout_ms: u64,
+    pub query_timeout_ms: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ingest {
+    pub batch_rows: usize,
+    pub batch_bytes: usize,
+    pub batch_age_ms: u64,
+    pub identity_memory: usize,
+    pub drain_timeout_ms: u64,
+    pub max_event_bytes: usize,
+    pub future_tolerance_ms: i64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Api {
+    pub listen: SocketAddr,
+    pub tokens: Vec<Token>,
+    pub max_body_bytes: usize,
+}
+
+/// A bearer token as configured: never the token, only its SHA-256 in lower-case hex.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    pub name: String,
+    pub role: Role,
+    pub sha256: String,
+}
+
+/// What a token may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Aggregates only.
+    Viewer,
+    /// Pseudonymous lists too.
+    Analyst,
+    /// The audit log, erasure, re-identification.
+    Privacy,
+    /// Only sending events.
+    Producer,
+    /// Everything, including definitions and rosters.
+    Admin,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ops {
+    pub listen: SocketAddr,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Privacy {
+    pub secret: Secret,
+    pub secret_file: PathBuf,
+    pub min_group_size: u32,
+    pub allow_small_groups: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    pub raw_days: u32,
+    pub user_months: u32,
+    pub aggregate_months: u32,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Embedded {
+    pub kafka_port: u16,
+    pub clickhouse_port: u16,
+    pub kafka_libs: PathBuf,
+    pub chdb_library: PathBuf,
+    pub java: PathBuf,
+    pub kafka_heap_mb: u32,
+    pub connections: usize,
+    pub statement_timeout_ms: u64,
+    pub max_memory_bytes: u64,
+}
+
+/// A value that is never printed.
+#[derive(Clone, Default, Deserialize, PartialEq, Eq)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+    /// The clear value, for the one place that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "(none)" } else { "(secret)" })
+    }
+}
+
+impl Config {
+    /// Loads the defaults, then `file` (which must exist when given), then the environment.
+    pub fn load(file: Option<&Path>) -> Result<Self, BadInput> {
+        let mut figment = Figment::from(Toml::string(DEFAULTS));
+        if let Some(path) = file {
+            if !path.is_file() {
+                return Err(BadInput::new(format!("config file {}: not found", path.display())));
+            }
+            figment = figment.merge(Toml::file_exact(path));
+        }
+        figment = figment.merge(Env::prefixed("UPTAKE__").split("__"));
+        let config: Self = figment.extract().map_err(|e| BadInput::new(format!("configuration: {e}")))?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The rules that types cannot say. Every message names key, value and what was expected.
+    fn validate(&self) -> Result<(), BadInput> {
+        let p = &self.privacy;
+        let i = &self.ingest;
+        let refuse = |key: &str, value: &dyn fmt::Display, expected: &str| {
+            Err(BadInput::new(format!("configuration: {key} = {value}: expected {expected}")))
+        };
+        if p.min_group_size < 5 && !p.allow_small_groups {
+            return refuse(
+                "privacy.min_group_size",
+                &p.min_group_size,
+                "at least 5 (smaller groups make persons recognisable; set privacy.allow_small_groups = true to do it all the same)",
+            );
+        }
+        if !p.secret.is_empty() && p.secret.expose().len() < 32 {
+            return refuse("privacy.secret", &"(secret)", "at least 32 characters");
+        }
+        if i.drain_timeout_ms >= self.kafka.session_timeout_ms {
+            return refuse("ingest.drain_timeout_ms", &i.drain_timeout_ms, "less than kafka.session_timeout_ms");
+        }
+        for (key, value) in [
+            ("ingest.batch_rows", i.batch_rows),
+            ("ingest.batch_bytes", i.batch_bytes),
+            ("ingest.identity_memory", i.identity_memory),
+            ("ingest.max_event_bytes", i.max_event_bytes),
+            ("embedded.connections", self.embedded.connections),
+            ("retention.raw_days", self.retention.raw_days as usize),
+            ("retention.user_months", self.retention.user_months as usize),
+            ("retention.aggregate_months", self.retention.aggregate_months as usize),
+        ] {
+            if value == 0 {
+                return refuse(key, &value, "at least 1");
+            }
+        }
+        if self.kafka.topic == self.kafka.rejected_topic {
+            return refuse("kafka.rejected_topic", &self.kafka.rejected_topic, "another topic than kafka.topic");
+        }
+        if self.api.tokens.is_empty() && !self.api.listen.ip().is_loopback() {
+            return refuse(
+                "api.listen",
+                &self.api.listen,
+                "a loopback address while api.tokens is empty (make one with `uptake token create`)",
+            );
+        }
+        for token in &self.api.tokens {
+            if token.sha256.len() != 64 || !token.sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
+                return refuse("api.tokens.sha256", &token.sha256, "64 hexadecimal digits, as printed by `uptake token create`");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where a running `uptake up` can be reached; kept in `up.json` in its data directory while it runs.
+#[derive(Debug, Clone, serde::Serialize, Deserialize)]
+pub struct Endpoints {
+    /// `host:port`
+    pub kafka: String,
+    /// `http://host:port`
+    pub clickhouse: String,
+    /// `http://host:port`
+    pub api: String,
+    /// `http://host:port`
+    pub ops: String,
+}
+
+impl Endpoints {
+    pub const FILE: &str = "up.json";
+
+    /// The endpoints of the `uptake up` that runs in `data_dir`, if one does.
+    pub fn of_running(data_dir: &Path) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(data_dir.join(Self::FILE)).ok()?).ok()
+    }
+}
+
+impl Config {
+    /// Fills what was left empty (addresses, secret) from the `uptake up` that runs in `data_dir`; an error names what is missing.
+    pub fn resolve(mut self) -> Result<Self, BadInput> {
+        let running = Endpoints::of_running(&self.data_dir);
+        let missing = |key: &str| {
+            BadInput::new(format!(
+                "configuration: {key} is empty and no `uptake up` is running in {}: set {key}, or data_dir, or start one",
+                self.data_dir.display()
+            ))
+        };
+        if self.kafka.brokers.is_empty() {
+            self.kafka.brokers = running.as_ref().ok_or_else(|| missing("kafka.brokers"))?.kafka.clone();
+        }
+        if self.clickhouse.url.is_empty() {
+            self.clickhouse.url = running.as_ref().ok_or_else(|| missing("clickhouse.url"))?.clickhouse.clone();
+        }
+        self.privacy.secret = self.read_secret()?;
+        Ok(self)
+    }
+
+    /// The pseudonym key: given, or from the file given, or the one that `uptake up` made in `data_dir`.
+    fn read_secret(&self) -> Result<Secret, BadInput> {
+        if !self.privacy.secret.is_empty() {
+            return Ok(self.privacy.secret.clone());
+        }
+        let given = !self.privacy.secret_file.as_os_str().is_empty();
+        let path = if given { self.privacy.secret_file.clone() } else { self.data_dir.join("secret") };
+        let text = std::fs::read_to_string(&path).map_err(|e| {
+            BadInput::new(format!("configuration: privacy.secret is empty and {} cannot be read: {e}", path.display()))
+        })?;
+        let secret = text.trim();
+        if secret.len() < 32 {
+            return Err(BadInput::new(format!("{}: expected at least 32 characters", path.display())));
+        }
+        Ok(Secret::new(secret))
+    }
+}

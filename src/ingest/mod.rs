@@ -1,0 +1,5 @@
+//! Kafka to ClickHouse.
+
+pub async fn run(_config: crate::config::Config, _shutdown: tokio_util::sync::CancellationToken) -> anyhow::Result<()> {
+    anyhow::bail!("not built yet")
+}

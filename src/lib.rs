@@ -1,0 +1,27 @@
+//! Uptake: is enterprise software really used after go-live?
+//!
+//! The modules, in the order the data flows:
+//!
+//! ```text
+//! simulate, import ─► Kafka ─► ingest ─► store (ClickHouse) ─► measure ─► api
+//! ```
+//!
+//! Imports point one way: `main → ingest | api | import | simulate → measure → store → event → config`.
+
+pub mod api;
+pub mod calendar;
+pub mod config;
+pub mod definition;
+pub mod embedded;
+pub mod error;
+pub mod event;
+pub mod import;
+pub mod ingest;
+pub mod lifecycle;
+pub mod measure;
+pub mod metrics;
+pub mod pseudonym;
+pub mod roster;
+pub mod simulate;
+pub mod store;
+pub mod telemetry;

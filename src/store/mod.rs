@@ -1,0 +1,70 @@
+//! ClickHouse: the only place that knows how to reach it and what its tables are called.
+
+pub mod migrate;
+pub mod systems;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+use crate::config;
+
+/// A handle to the ClickHouse database of this installation. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    client: clickhouse::Client,
+    url: String,
+    database: String,
+}
+
+impl Store {
+    /// Does not connect yet; see [`Store::wait`].
+    pub fn new(config: &config::ClickHouse) -> Self {
+        // Validation checks every column's type on both sides and costs nothing that matters beside a query.
+        let client = clickhouse::Client::default()
+            .with_url(&config.url)
+            .with_user(&config.user)
+            .with_password(config.password.expose())
+            .with_database(&config.database);
+        Self { client, url: config.url.clone(), database: config.database.clone() }
+    }
+
+    pub fn client(&self) -> &clickhouse::Client {
+        &self.client
+    }
+
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+
+    /// Waits until the server answers. The error says which address was tried and for how long.
+    pub async fn wait(&self, at_most: Duration) -> anyhow::Result<()> {
+        let started = Instant::now();
+        loop {
+            let error = match tokio::time::timeout(at_most, self.ping()).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "no answer".to_owned(),
+            };
+            if started.elapsed() >= at_most {
+                bail!("ClickHouse at {} did not answer within {} s: {error}", self.url, at_most.as_secs());
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    /// One round trip, outside any database.
+    pub async fn ping(&self) -> anyhow::Result<()> {
+        let client = self.client.clone().with_database("system");
+        client.query("SELECT 1").execute().await.with_context(|| format!("ClickHouse at {}", self.url))
+    }
+
+    /// Sends bytes that are already in `format` as one INSERT into `table`.
+    pub async fn insert_formatted(&self, table: &str, columns: &str, format: &str, body: bytes::Bytes) -> anyhow::Result<()> {
+        let sql = format!("INSERT INTO {table} ({columns}) FORMAT {format}");
+        let mut insert = self.client.insert_formatted_with(sql);
+        insert.send(body).await?;
+        insert.end().await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,1 @@
+//! System definitions and rosters as stored.
