@@ -176,7 +176,9 @@ impl Config {
             figment = figment.merge(Toml::file_exact(path));
         }
         figment = figment.merge(Env::prefixed("UPTAKE__").split("__"));
-        let config: Self = figment.extract().map_err(|e| BadInput::new(format!("configuration: {e}")))?;
+        let config: Self = figment
+            .extract()
+            .map_err(|e| BadInput::new(format!("configuration: {e}")))?;
         config.validate()?;
         Ok(config)
     }
@@ -186,7 +188,9 @@ impl Config {
         let p = &self.privacy;
         let i = &self.ingest;
         let refuse = |key: &str, value: &dyn fmt::Display, expected: &str| {
-            Err(BadInput::new(format!("configuration: {key} = {value}: expected {expected}")))
+            Err(BadInput::new(format!(
+                "configuration: {key} = {value}: expected {expected}"
+            )))
         };
         if p.min_group_size < 5 && !p.allow_small_groups {
             return refuse(
@@ -199,7 +203,11 @@ impl Config {
             return refuse("privacy.secret", &"(secret)", "at least 32 characters");
         }
         if i.drain_timeout_ms >= self.kafka.session_timeout_ms {
-            return refuse("ingest.drain_timeout_ms", &i.drain_timeout_ms, "less than kafka.session_timeout_ms");
+            return refuse(
+                "ingest.drain_timeout_ms",
+                &i.drain_timeout_ms,
+                "less than kafka.session_timeout_ms",
+            );
         }
         for (key, value) in [
             ("ingest.batch_rows", i.batch_rows),
@@ -216,7 +224,11 @@ impl Config {
             }
         }
         if self.kafka.topic == self.kafka.rejected_topic {
-            return refuse("kafka.rejected_topic", &self.kafka.rejected_topic, "another topic than kafka.topic");
+            return refuse(
+                "kafka.rejected_topic",
+                &self.kafka.rejected_topic,
+                "another topic than kafka.topic",
+            );
         }
         if self.api.tokens.is_empty() && !self.api.listen.ip().is_loopback() {
             return refuse(
@@ -227,7 +239,11 @@ impl Config {
         }
         for token in &self.api.tokens {
             if token.sha256.len() != 64 || !token.sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
-                return refuse("api.tokens.sha256", &token.sha256, "64 hexadecimal digits, as printed by `uptake token create`");
+                return refuse(
+                    "api.tokens.sha256",
+                    &token.sha256,
+                    "64 hexadecimal digits, as printed by `uptake token create`",
+                );
             }
         }
         Ok(())
@@ -270,7 +286,11 @@ impl Config {
             self.kafka.brokers = running.as_ref().ok_or_else(|| missing("kafka.brokers"))?.kafka.clone();
         }
         if self.clickhouse.url.is_empty() {
-            self.clickhouse.url = running.as_ref().ok_or_else(|| missing("clickhouse.url"))?.clickhouse.clone();
+            self.clickhouse.url = running
+                .as_ref()
+                .ok_or_else(|| missing("clickhouse.url"))?
+                .clickhouse
+                .clone();
         }
         self.privacy.secret = self.read_secret()?;
         Ok(self)
@@ -282,13 +302,23 @@ impl Config {
             return Ok(self.privacy.secret.clone());
         }
         let given = !self.privacy.secret_file.as_os_str().is_empty();
-        let path = if given { self.privacy.secret_file.clone() } else { self.data_dir.join("secret") };
+        let path = if given {
+            self.privacy.secret_file.clone()
+        } else {
+            self.data_dir.join("secret")
+        };
         let text = std::fs::read_to_string(&path).map_err(|e| {
-            BadInput::new(format!("configuration: privacy.secret is empty and {} cannot be read: {e}", path.display()))
+            BadInput::new(format!(
+                "configuration: privacy.secret is empty and {} cannot be read: {e}",
+                path.display()
+            ))
         })?;
         let secret = text.trim();
         if secret.len() < 32 {
-            return Err(BadInput::new(format!("{}: expected at least 32 characters", path.display())));
+            return Err(BadInput::new(format!(
+                "{}: expected at least 32 characters",
+                path.display()
+            )));
         }
         Ok(Secret::new(secret))
     }

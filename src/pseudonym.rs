@@ -29,7 +29,9 @@ pub struct Pseudonymizer {
 
 impl Pseudonymizer {
     pub fn new(secret: &[u8]) -> Self {
-        Self { keyed: Hmac::new_from_slice(secret).expect("HMAC takes a key of any length") }
+        Self {
+            keyed: Hmac::new_from_slice(secret).expect("HMAC takes a key of any length"),
+        }
     }
 
     /// The same id and secret always give the same pseudonym, whatever the system.

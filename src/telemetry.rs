@@ -12,6 +12,12 @@ pub fn init() {
         Ok(_) => false,
         Err(_) => !std::io::stderr().is_terminal(),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if json { builder.json().flatten_event(true).init() } else { builder.with_target(false).init() }
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    if json {
+        builder.json().flatten_event(true).init()
+    } else {
+        builder.with_target(false).init()
+    }
 }

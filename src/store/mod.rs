@@ -26,7 +26,11 @@ impl Store {
             .with_user(&config.user)
             .with_password(config.password.expose())
             .with_database(&config.database);
-        Self { client, url: config.url.clone(), database: config.database.clone() }
+        Self {
+            client,
+            url: config.url.clone(),
+            database: config.database.clone(),
+        }
     }
 
     pub fn client(&self) -> &clickhouse::Client {
@@ -47,7 +51,11 @@ impl Store {
                 Err(_) => "no answer".to_owned(),
             };
             if started.elapsed() >= at_most {
-                bail!("ClickHouse at {} did not answer within {} s: {error}", self.url, at_most.as_secs());
+                bail!(
+                    "ClickHouse at {} did not answer within {} s: {error}",
+                    self.url,
+                    at_most.as_secs()
+                );
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
@@ -56,11 +64,21 @@ impl Store {
     /// One round trip, outside any database.
     pub async fn ping(&self) -> anyhow::Result<()> {
         let client = self.client.clone().with_database("system");
-        client.query("SELECT 1").execute().await.with_context(|| format!("ClickHouse at {}", self.url))
+        client
+            .query("SELECT 1")
+            .execute()
+            .await
+            .with_context(|| format!("ClickHouse at {}", self.url))
     }
 
     /// Sends bytes that are already in `format` as one INSERT into `table`.
-    pub async fn insert_formatted(&self, table: &str, columns: &str, format: &str, body: bytes::Bytes) -> anyhow::Result<()> {
+    pub async fn insert_formatted(
+        &self,
+        table: &str,
+        columns: &str,
+        format: &str,
+        body: bytes::Bytes,
+    ) -> anyhow::Result<()> {
         let sql = format!("INSERT INTO {table} ({columns}) FORMAT {format}");
         let mut insert = self.client.insert_formatted_with(sql);
         insert.send(body).await?;
