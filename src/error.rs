@@ -23,7 +23,7 @@ pub struct Problem {
     pub expected: String,
 }
 
-/// Everything that is wrong in one file or body, in the order it stands there. Never empty when returned as an error.
+/// Everything that is wrong in one file or body. Never empty when returned as an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems {
     /// The file's name, or what else tells the user which text is meant.

@@ -41,7 +41,11 @@ impl Node {
             let place = error
                 .location()
                 .map_or_else(|| "the text".to_owned(), |at| place(at, ""));
-            problems.push(place, shown.trim(), format!("YAML or JSON ({error})"));
+            let expected = match error.without_snippet() {
+                serde_saphyr::Error::DuplicateMappingKey { .. } => "each key once".to_owned(),
+                error => format!("YAML or JSON ({error})"),
+            };
+            problems.push(place, shown.trim(), expected);
             problems
         })
     }

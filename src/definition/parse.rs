@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 use super::node::{Cursor, Leaf, Node};
 use super::{Cadence, Calendar, Definition, Dimension, FIRST_DAY, Feature, LAST_DAY, Metric, Phase, Target, Weekday};
@@ -246,13 +247,12 @@ fn short_text(node: &Node) -> Result<String, String> {
     )
 }
 
+/// The zone's own spelling, since lookup ignores case. Offsets such as `+01:00` are no zones.
 fn zone(node: &Node) -> Result<String, String> {
-    text_of(node, is_zone, "an IANA time zone, e.g. Europe/Berlin")
-}
-
-/// Whether `name` is an IANA zone that can be looked up. Offsets such as `+01:00` are none.
-pub(crate) fn is_zone(name: &str) -> bool {
-    jiff::tz::TimeZone::get(name).is_ok()
+    node.text()
+        .and_then(|text| TimeZone::get(text).ok())
+        .and_then(|zone| zone.iana_name().map(str::to_owned))
+        .ok_or_else(|| "an IANA time zone, e.g. Europe/Berlin".to_owned())
 }
 
 fn date(node: &Node) -> Result<Date, String> {

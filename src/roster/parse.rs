@@ -91,12 +91,15 @@ fn positions(header: &StringRecord, problems: &mut Problems) -> Option<[usize; 9
         }
     }
     let found = COLUMNS.map(|column| header.iter().position(|name| name.trim() == column));
-    for (column, _) in COLUMNS.iter().zip(found).filter(|(_, position)| position.is_none()) {
-        problems.push(
-            "line 1 (header)",
-            &header.iter().collect::<Vec<_>>().join(","),
-            format!("a column {column} too"),
-        );
+    let missing: Vec<_> = COLUMNS
+        .iter()
+        .zip(found)
+        .filter(|(_, at)| at.is_none())
+        .map(|(column, _)| *column)
+        .collect();
+    if !missing.is_empty() {
+        let shown = header.iter().collect::<Vec<_>>().join(",");
+        problems.push("line 1 (header)", &shown, format!("{} too", missing.join(", ")));
     }
     (problems.list.len() == before).then(|| found.map(Option::unwrap_or_default))
 }
