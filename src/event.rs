@@ -1,1 +1,334 @@
-//! (to be written)
+//! The parsed event. Parse once, never revalidate: an [`Event`] that exists is valid.
+//!
+//! CloudEvents 1.0 in JSON, structured (the whole event is the message) or binary (attributes in `ce_` headers, the data
+//! is the message). The happy path borrows from the message and allocates nothing; what is wrong is found out on a second,
+//! slower reading in `event/diagnose.rs`.
+
+mod diagnose;
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
+
+pub use diagnose::{Reason, Reject};
+use diagnose::{bounded, invalid_value, missing, required};
+
+/// Bounds on lengths, in characters.
+pub const MAX_ID: usize = 256;
+pub const MAX_FEATURE: usize = 128;
+pub const MAX_LABEL: usize = 128;
+pub const MAX_COMMENT: usize = 2_000;
+pub const MAX_SYSTEM: usize = 64;
+
+/// One accepted event, borrowed from its message.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event<'a> {
+    pub identity: Identity,
+    /// Who sent it: a CloudEvents `source`.
+    pub source: Cow<'a, str>,
+    /// The user id as the system knows it. It goes no further than the pseudonym.
+    pub subject: Cow<'a, str>,
+    /// Milliseconds since the epoch, UTC.
+    pub time_ms: i64,
+    pub system: Cow<'a, str>,
+    pub body: Body<'a>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Body<'a> {
+    Login {
+        success: bool,
+        session: Option<Cow<'a, str>>,
+        method: Option<Cow<'a, str>>,
+    },
+    FeatureClick {
+        feature: Cow<'a, str>,
+        session: Option<Cow<'a, str>>,
+        element: Option<Cow<'a, str>>,
+    },
+    Feedback {
+        score: Option<u8>,
+        category: Option<Cow<'a, str>>,
+        feature: Option<Cow<'a, str>>,
+        comment: Option<Cow<'a, str>>,
+    },
+}
+
+/// 128 bits that stand for `source` + `id`: two events with the same identity are the same event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Identity(pub u128);
+
+impl Identity {
+    pub fn of(source: &str, id: &str) -> Self {
+        Self(xxh3_128_with_seed(id.as_bytes(), xxh3_64(source.as_bytes())))
+    }
+}
+
+/// The times that are accepted, in milliseconds since the epoch: both ends belong to it.
+#[derive(Debug, Clone, Copy)]
+pub struct TimeRange {
+    pub earliest_ms: i64,
+    pub latest_ms: i64,
+}
+
+/// The CloudEvents attributes that matter, wherever they stood.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Attributes<'a> {
+    pub specversion: Option<&'a str>,
+    pub id: Option<&'a str>,
+    pub source: Option<&'a str>,
+    pub kind: Option<&'a str>,
+    pub subject: Option<&'a str>,
+    pub time: Option<&'a str>,
+}
+
+#[derive(Deserialize)]
+struct Structured<'a> {
+    #[serde(borrow)]
+    specversion: Cow<'a, str>,
+    #[serde(borrow)]
+    id: Cow<'a, str>,
+    #[serde(borrow)]
+    source: Cow<'a, str>,
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    subject: Cow<'a, str>,
+    #[serde(borrow)]
+    time: Cow<'a, str>,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Login<'a> {
+    #[serde(borrow)]
+    system: Cow<'a, str>,
+    #[serde(borrow)]
+    outcome: Cow<'a, str>,
+    #[serde(borrow, default)]
+    session: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    method: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct FeatureClick<'a> {
+    #[serde(borrow)]
+    system: Cow<'a, str>,
+    #[serde(borrow)]
+    feature: Cow<'a, str>,
+    #[serde(borrow, default)]
+    session: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    element: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct Feedback<'a> {
+    #[serde(borrow)]
+    system: Cow<'a, str>,
+    #[serde(default)]
+    score: Option<u64>,
+    #[serde(borrow, default)]
+    category: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    feature: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    comment: Option<Cow<'a, str>>,
+}
+
+impl<'a> Event<'a> {
+    /// Parses a structured-mode message.
+    pub fn structured(message: &'a [u8], times: TimeRange) -> Result<Self, Reject> {
+        let text = utf8(message)?;
+        let e: Structured<'a> = serde_json::from_str(text).map_err(|e| diagnose::structured(text, &e))?;
+        Self::build(
+            [e.specversion, e.id, e.source, e.kind, e.subject, e.time],
+            e.data.get(),
+            times,
+        )
+    }
+
+    /// Parses a binary-mode message: attributes from the headers, data from the body.
+    pub fn binary(attributes: Attributes<'a>, data: &'a [u8], times: TimeRange) -> Result<Self, Reject> {
+        let text = utf8(data)?;
+        let a = attributes;
+        let get = |name, value: Option<&'a str>| value.map(Cow::Borrowed).ok_or_else(|| missing(name, "ce_"));
+        let attributes = [
+            get("specversion", a.specversion)?,
+            get("id", a.id)?,
+            get("source", a.source)?,
+            get("type", a.kind)?,
+            get("subject", a.subject)?,
+            get("time", a.time)?,
+        ];
+        Self::build(attributes, text, times)
+    }
+
+    fn build(attributes: [Cow<'a, str>; 6], data: &'a str, times: TimeRange) -> Result<Self, Reject> {
+        let [specversion, id, source, kind, subject, time] = attributes;
+        if specversion != "1.0" {
+            return Err(Reject::new(
+                Reason::NotCloudevent,
+                format!("specversion is {specversion:?}, expected \"1.0\" (CloudEvents 1.0)"),
+            ));
+        }
+        required("id", &id, MAX_ID)?;
+        required("source", &source, MAX_ID)?;
+        required("subject", &subject, MAX_ID)?;
+        let (system, body) = parse_data(&kind, data)?;
+        if !is_system_name(&system) {
+            let expected = "1 to 64 of a-z, 0-9, _ and -, starting with a letter or digit";
+            return Err(invalid_value("data.system", &system, expected));
+        }
+        let time_ms = parse_time(&time, times)?;
+        Ok(Event {
+            identity: Identity::of(&source, &id),
+            source,
+            subject,
+            time_ms,
+            system,
+            body,
+        })
+    }
+}
+
+/// `[a-z0-9][a-z0-9_-]{0,63}`
+pub fn is_system_name(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    let plain = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    (1..=MAX_SYSTEM).contains(&bytes.len())
+        && bytes.first().is_some_and(plain)
+        && bytes.iter().all(|b| plain(b) || matches!(b, b'_' | b'-'))
+}
+
+/// A feature key: 1 to 128 characters, none of them a control character.
+pub fn is_feature(key: &str) -> bool {
+    !key.is_empty() && bounded(key, MAX_FEATURE) && !key.chars().any(char::is_control)
+}
+
+fn utf8(bytes: &[u8]) -> Result<&str, Reject> {
+    std::str::from_utf8(bytes).map_err(|e| {
+        Reject::new(
+            Reason::InvalidUtf8,
+            format!("byte {} is not valid UTF-8, expected JSON in UTF-8", e.valid_up_to()),
+        )
+    })
+}
+
+fn parse_data<'a>(kind: &str, data: &'a str) -> Result<(Cow<'a, str>, Body<'a>), Reject> {
+    let wrong = |e: serde_json::Error| diagnose::data(kind, data, &e);
+    match kind {
+        "usage.feature_click.v1" => {
+            let d: FeatureClick<'a> = serde_json::from_str(data).map_err(wrong)?;
+            feature("data.feature", &d.feature)?;
+            optional("data.session", &d.session, MAX_LABEL)?;
+            optional("data.element", &d.element, MAX_LABEL)?;
+            Ok((
+                d.system,
+                Body::FeatureClick {
+                    feature: d.feature,
+                    session: d.session,
+                    element: d.element,
+                },
+            ))
+        }
+        "usage.login.v1" => {
+            let d: Login<'a> = serde_json::from_str(data).map_err(wrong)?;
+            optional("data.session", &d.session, MAX_LABEL)?;
+            optional("data.method", &d.method, MAX_LABEL)?;
+            let success = match d.outcome.as_ref() {
+                "success" => true,
+                "failure" => false,
+                other => return Err(invalid_value("data.outcome", other, "success or failure")),
+            };
+            Ok((
+                d.system,
+                Body::Login {
+                    success,
+                    session: d.session,
+                    method: d.method,
+                },
+            ))
+        }
+        "usage.feedback.v1" => {
+            let d: Feedback<'a> = serde_json::from_str(data).map_err(wrong)?;
+            optional("data.category", &d.category, MAX_LABEL)?;
+            optional("data.comment", &d.comment, MAX_COMMENT)?;
+            if let Some(key) = &d.feature {
+                feature("data.feature", key)?;
+            }
+            let score = match d.score {
+                None => None,
+                Some(score @ 1..=5) => Some(score as u8),
+                Some(score) => {
+                    return Err(invalid_value(
+                        "data.score",
+                        &score.to_string(),
+                        "a whole number from 1 to 5",
+                    ));
+                }
+            };
+            Ok((
+                d.system,
+                Body::Feedback {
+                    score,
+                    category: d.category,
+                    feature: d.feature,
+                    comment: d.comment,
+                },
+            ))
+        }
+        other => Err(Reject::new(
+            Reason::UnknownType,
+            format!("type is {other:?}, expected usage.login.v1, usage.feature_click.v1 or usage.feedback.v1"),
+        )),
+    }
+}
+
+fn feature(place: &str, key: &str) -> Result<(), Reject> {
+    if is_feature(key) {
+        return Ok(());
+    }
+    Err(invalid_value(
+        place,
+        key,
+        "1 to 128 characters and no control characters",
+    ))
+}
+
+fn optional(place: &str, value: &Option<Cow<'_, str>>, max: usize) -> Result<(), Reject> {
+    match value {
+        Some(value) if !bounded(value, max) => Err(invalid_value(place, value, &format!("at most {max} characters"))),
+        _ => Ok(()),
+    }
+}
+
+fn parse_time(text: &str, times: TimeRange) -> Result<i64, Reject> {
+    let time: Timestamp = text
+        .parse()
+        .map_err(|_| invalid_value("time", text, "an RFC 3339 time such as 2026-03-02T08:15:30.123Z"))?;
+    // Truncated, not rounded: an event of 23:59:59.9999 belongs to that day.
+    let time_ms = time.as_nanosecond().div_euclid(1_000_000) as i64;
+    if time_ms > times.latest_ms {
+        return Err(Reject::new(
+            Reason::TimeInFuture,
+            format!("time is {text}, further ahead of now than is accepted"),
+        ));
+    }
+    if time_ms < times.earliest_ms {
+        return Err(Reject::new(
+            Reason::TimeBeforeRetention,
+            format!("time is {text}, older than events are kept"),
+        ));
+    }
+    Ok(time_ms)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,177 @@
-//! (to be written)
+//! Every metric, declared once: name, help, labels, buckets. `uptake_<noun>_<unit>[_total]`, in base units.
+
+use std::fmt::Debug;
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Metric, Registry};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReasonLabel {
+    pub reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PartitionLabel {
+    pub partition: i32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutcomeLabel {
+    pub outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RouteLabel {
+    pub route: String,
+    pub status: u16,
+}
+
+/// What an `ingest` worker tells.
+#[derive(Debug, Clone)]
+pub struct IngestMetrics {
+    pub messages: Counter,
+    pub events: Counter,
+    pub rejects: Family<ReasonLabel, Counter>,
+    pub repeats: Counter,
+    pub lag: Family<PartitionLabel, Gauge>,
+    pub batch_rows: Histogram,
+    pub batch_bytes: Histogram,
+    pub inserts: Family<OutcomeLabel, Counter>,
+    pub insert_seconds: Histogram,
+    pub end_to_end_seconds: Histogram,
+    pub partitions: Gauge,
+    pub paused: Gauge,
+    pub takeover_seconds: Histogram,
+    pub last_commit: Gauge<f64, AtomicU64>,
+}
+
+/// What the `api` tells.
+#[derive(Debug, Clone)]
+pub struct ApiMetrics {
+    pub requests: Family<RouteLabel, Counter>,
+    pub request_seconds: Family<RouteLabel, Histogram>,
+}
+
+/// All of them, with the registry that prints them.
+pub struct Metrics {
+    registry: Registry,
+    pub ingest: IngestMetrics,
+    pub api: ApiMetrics,
+}
+
+fn seconds() -> Histogram {
+    // 1 ms to 65 s.
+    Histogram::new(exponential_buckets(0.001, 2.0, 17))
+}
+
+fn register<M: Metric + Clone + Debug>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("uptake");
+        let ingest = IngestMetrics::register(registry.sub_registry_with_prefix("ingest"));
+        let api = ApiMetrics::register(registry.sub_registry_with_prefix("api"));
+        Self { registry, ingest, api }
+    }
+}
+
+impl Metrics {
+    /// The text that Prometheus scrapes (OpenMetrics 1.0).
+    pub fn render(&self) -> String {
+        let mut out = String::new();
+        if text::encode(&mut out, &self.registry).is_err() {
+            tracing::error!("the metrics cannot be rendered");
+        }
+        out
+    }
+}
+
+impl IngestMetrics {
+    fn register(r: &mut Registry) -> Self {
+        let rows = || Histogram::new(exponential_buckets(1.0, 4.0, 11));
+        let bytes = || Histogram::new(exponential_buckets(256.0, 4.0, 11));
+        Self {
+            messages: register(r, "messages", "Messages read from Kafka", Counter::default()),
+            events: register(r, "events", "Events stored in ClickHouse", Counter::default()),
+            rejects: register(
+                r,
+                "rejects",
+                "Events refused to the dead-letter topic, by reason",
+                Family::default(),
+            ),
+            repeats: register(
+                r,
+                "repeats",
+                "Events dropped because they had been counted before",
+                Counter::default(),
+            ),
+            lag: register(
+                r,
+                "lag_messages",
+                "Messages in a partition not yet committed",
+                Family::default(),
+            ),
+            batch_rows: register(r, "batch_rows", "Rows of a batch", rows()),
+            batch_bytes: register(r, "batch_bytes", "Bytes of a batch as sent to ClickHouse", bytes()),
+            inserts: register(
+                r,
+                "inserts",
+                "Attempts to insert a batch, by outcome",
+                Family::default(),
+            ),
+            insert_seconds: register(r, "insert_seconds", "Time of a successful insert", seconds()),
+            end_to_end_seconds: register(
+                r,
+                "end_to_end_seconds",
+                "From the Kafka timestamp of a batch's oldest event to its commit",
+                seconds(),
+            ),
+            partitions: register(r, "partitions", "Partitions this worker owns", Gauge::default()),
+            paused: register(
+                r,
+                "paused",
+                "1 while consumption waits for ClickHouse",
+                Gauge::default(),
+            ),
+            takeover_seconds: register(
+                r,
+                "takeover_seconds",
+                "Time to take over the partitions of a rebalance",
+                seconds(),
+            ),
+            last_commit: register(
+                r,
+                "last_commit_timestamp_seconds",
+                "When offsets were last committed, in seconds since the epoch",
+                Gauge::default(),
+            ),
+        }
+    }
+}
+
+impl ApiMetrics {
+    fn register(r: &mut Registry) -> Self {
+        Self {
+            requests: register(
+                r,
+                "requests",
+                "Requests answered, by route and status",
+                Family::default(),
+            ),
+            request_seconds: register(
+                r,
+                "request_seconds",
+                "Time to answer a request, by route and status",
+                Family::new_with_constructor(seconds),
+            ),
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 pub mod migrate;
 pub mod systems;
+pub mod topics;
 
 use std::time::{Duration, Instant};
 
