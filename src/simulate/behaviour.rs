@@ -81,10 +81,6 @@ impl Day {
             anything: choices_of(&|_| true),
         }
     }
-
-    pub fn index(&self) -> u16 {
-        self.index
-    }
 }
 
 /// Appends what one member does on one day to `events`. Draws only from the member's stream for that day, `rng`.

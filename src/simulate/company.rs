@@ -62,12 +62,6 @@ pub struct RosterRow {
     pub to: Option<Date>,
 }
 
-impl RosterRow {
-    pub fn is_valid_on(&self, day: Date) -> bool {
-        self.from <= day && self.to.is_none_or(|to| day < to)
-    }
-}
-
 /// A person, a service account or a stranger, with their habits.
 #[derive(Debug, Clone)]
 pub struct Member {

@@ -228,9 +228,8 @@ impl Truth<'_> {
                 .zip(breadth_before.filter(|&before| before > 0.0))
                 .map(|(now, before)| now / before - 1.0);
             let last_28_days = window.last(28);
-            let is_adopted = |days: &[(Date, u32)]| {
-                days.iter().filter(|(day, _)| last_28_days.contains(*day)).count() >= 2
-            };
+            let is_adopted =
+                |days: &[(Date, u32)]| days.iter().filter(|(day, _)| last_28_days.contains(*day)).count() >= 2;
             let entitled_users: Vec<_> = users.iter().filter(|(user, _)| entitled.contains_key(user)).collect();
             let module = feature.key.split('.').next();
             ranking.push((
