@@ -64,7 +64,7 @@ impl Day {
             (0..FEATURES.len())
                 .filter(|&place| is_choice(place))
                 .enumerate()
-                .map(|(rank, place)| (place as u16, appeal(place) / (rank as f64 + 1.0).powf(1.1)))
+                .map(|(rank, place)| (place as u16, appeal(place) / (rank as f64 + 1.0).powf(0.8)))
                 .filter(|&(_, weight)| weight > 0.0)
                 .collect()
         };
@@ -104,7 +104,7 @@ pub fn act(company: &Company, member_index: u32, day: &Day, rng: &mut ChaCha8Rng
         member_index,
         day,
         // One learns the system feature by feature.
-        known: 2 + usize::try_from((day.date - first).get_days() / 4).unwrap_or_default(),
+        known: 3 + usize::try_from((day.date - first).get_days() / 3).unwrap_or_default(),
         number: 0,
         rng,
         events,
@@ -197,7 +197,7 @@ impl PersonDay<'_> {
     }
 
     fn feature(&mut self) -> u16 {
-        if self.rng.random_bool(0.02) {
+        if self.rng.random_bool(0.004) {
             return weighted(&self.day.anything, self.rng);
         }
         let choices = &self.day.choices[self.member.row_on(self.day.date).role];

@@ -1,5 +1,7 @@
 //! Compares an answer with the part of it that is known.
 
+use std::fmt;
+
 use serde_json::Value;
 
 /// Keys by which objects of a list are told apart; lists of such objects are compared whatever their order.
@@ -15,6 +17,16 @@ pub struct Difference {
     pub expected: Value,
     /// None: missing.
     pub got: Option<Value>,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, expected, got } = self;
+        match got {
+            Some(got) => write!(f, "{path}: expected {expected}, got {got}"),
+            None => write!(f, "{path}: expected {expected}, missing"),
+        }
+    }
 }
 
 /// What came of a comparison.

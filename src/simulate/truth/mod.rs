@@ -143,6 +143,7 @@ impl Asker<'_> {
             let expect = self.truth.logins(last_28_days, by);
             self.push("logins", &rolling(last_day), by, last_28_days, expect);
         }
+        let last_fortnight = all.last(14);
         let second_half = Window {
             from: add_days(all.from, all.len() / 2),
             to: all.to,
@@ -151,6 +152,7 @@ impl Asker<'_> {
             (explicit(all), all),
             (rolling(last_day), last_28_days),
             (explicit(second_half), second_half),
+            (explicit(last_fortnight), last_fortnight),
         ] {
             let expect = self.truth.features(window);
             self.push("features", &parameters, None, window, expect);

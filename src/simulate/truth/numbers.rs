@@ -252,7 +252,9 @@ impl Truth<'_> {
                     "previous_breadth": breadth_before,
                     "change": change,
                     "unused": feature.is_catalogued && feature.released < window.to && clicks == 0,
-                    "declining": change.is_some_and(|change| change <= -0.2),
+                    // At least a fifth less, without rounding.
+                    "declining": change.is_some()
+                        && 10 * expected_users * expected_before <= 8 * expected_users_before * expected,
                     "released": feature.is_catalogued.then_some(feature.released),
                 }),
             ));
