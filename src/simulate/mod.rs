@@ -11,28 +11,25 @@ mod catalogue;
 mod company;
 mod compare;
 mod deliveries;
+mod play;
 mod send;
 pub mod smoke;
 mod truth;
 mod wire;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
-use indicatif::{ProgressBar, ProgressStyle};
+use anyhow::Context;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::error::BadInput;
 use company::{Company, Plan, add_days};
-use deliveries::{Content, Deliveries, Mishaps};
-use send::Sender;
-use truth::{Ledger, Messages, TruthFile, truth_of};
-use wire::Encoder;
+use deliveries::Mishaps;
+use play::{Outcome, Script, play};
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
@@ -101,34 +98,33 @@ pub async fn run(config: Config, args: Args, shutdown: CancellationToken) -> any
         write_file(&dir.join("definition.yaml"), company.definition_yaml())?;
         write_file(&dir.join("roster.csv"), company.roster_csv())?;
     }
-    let min_group_size = config.privacy.min_group_size as usize;
-    let destination = if args.dry_run {
-        None
-    } else {
-        let config = config.resolve()?;
-        introduce(&config, &company).await?;
-        Some(config)
-    };
     let truth_files: Vec<_> = args
         .truth
         .iter()
         .cloned()
         .chain(args.out.iter().map(|dir| dir.join("truth.json")))
         .collect();
-    let wants_truth = !truth_files.is_empty();
-    let outcome = play(company, args, destination, wants_truth, min_group_size, shutdown).await?;
-    if let Some(truth) = &outcome.truth {
+    let min_group_size = (!truth_files.is_empty()).then_some(config.privacy.min_group_size as usize);
+    let destination = if args.dry_run {
+        None
+    } else {
+        let config = config.resolve()?;
+        introduce(&config, &company).await?;
+        Some(config.kafka)
+    };
+    let Outcome { messages, truth, took } = play(company, args.script(destination, min_group_size), shutdown).await?;
+    if let Some(truth) = truth {
+        let text = serde_json::to_string_pretty(&truth)?;
         for file in &truth_files {
-            write_file(file, serde_json::to_string_pretty(truth)?)?;
+            write_file(file, text.clone())?;
         }
     }
-    let messages = &outcome.messages;
     println!(
-        "simulated {} events ({} sent twice, {} malformed messages beside them) in {:.1} s",
+        "simulated {} events, {} of them sent twice, and {} malformed messages in {:.1} s",
         messages.accepted,
         messages.repeats,
         messages.rejected(),
-        outcome.took.as_secs_f64(),
+        took.as_secs_f64(),
     );
     Ok(())
 }
@@ -166,11 +162,17 @@ impl Args {
         })
     }
 
-    fn mishaps(&self) -> Mishaps {
-        Mishaps {
+    fn script(&self, destination: Option<config::Kafka>, truth_for_min_group_size: Option<usize>) -> Script {
+        let mishaps = Mishaps {
             late: self.late,
             duplicates: self.duplicates,
             malformed: self.malformed,
+        };
+        Script {
+            mishaps,
+            speed_up: self.speed_up,
+            destination,
+            truth_for_min_group_size,
         }
     }
 }
@@ -178,97 +180,6 @@ impl Args {
 /// Makes the company known: its definition and its roster.
 async fn introduce(_config: &Config, _company: &Company) -> anyhow::Result<()> {
     Ok(())
-}
-
-/// What a run sent, and what Uptake must make of it.
-struct Outcome {
-    messages: Messages,
-    /// Only where asked for.
-    truth: Option<TruthFile>,
-    took: Duration,
-}
-
-/// Lets the company live through its days. Without a `destination` nothing is sent.
-async fn play(
-    company: Company,
-    args: Args,
-    destination: Option<Config>,
-    wants_truth: bool,
-    min_group_size: usize,
-    shutdown: CancellationToken,
-) -> anyhow::Result<Outcome> {
-    let playing = move || {
-        let started = Instant::now();
-        let sender = destination.map(|config| Sender::connect(&config.kafka)).transpose()?;
-        let encoder = Encoder::new(&company);
-        let mut ledger = wants_truth.then(|| Ledger::new(&company));
-        let mut messages = Messages::default();
-        let mut pace = Pace::new(args.speed_up);
-        let progress = progress_bar(u64::from(args.days) + 1);
-        let mut bytes = Vec::new();
-        for deliveries in Deliveries::new(&company, args.mishaps()) {
-            for delivery in deliveries {
-                if shutdown.is_cancelled() {
-                    bail!("stopped after {} of {} days", progress.position(), args.days);
-                }
-                messages.record(&delivery);
-                if let (Some(ledger), Content::Event(event)) = (&mut ledger, &delivery.content) {
-                    ledger.record(event);
-                }
-                if let Some(sender) = &sender {
-                    pace.wait_for(delivery.sent_ms, &shutdown);
-                    let key = encoder.message(&delivery.content, &mut bytes);
-                    sender.send(key, &bytes)?;
-                }
-            }
-            progress.inc(1);
-            progress.set_message(format!("{} events", messages.accepted));
-        }
-        if let Some(sender) = &sender {
-            sender.finish()?;
-        }
-        progress.finish_and_clear();
-        let truth = ledger.map(|ledger| truth_of(&company, &ledger, messages.clone(), min_group_size));
-        Ok(Outcome {
-            messages,
-            truth,
-            took: started.elapsed(),
-        })
-    };
-    tokio::task::spawn_blocking(playing).await?
-}
-
-/// Lets simulated time pass at a multiple of real time, or not at all.
-struct Pace {
-    factor: f64,
-    /// The first message: its simulated time, and when it was sent.
-    origin: Option<(i64, Instant)>,
-}
-
-impl Pace {
-    fn new(factor: f64) -> Self {
-        Self { factor, origin: None }
-    }
-
-    /// Returns when `sent_ms` is due, or soon after shutdown has begun.
-    fn wait_for(&mut self, sent_ms: i64, shutdown: &CancellationToken) {
-        if self.factor == 0.0 {
-            return;
-        }
-        let (first_ms, started) = *self.origin.get_or_insert_with(|| (sent_ms, Instant::now()));
-        let due = Duration::from_secs_f64((sent_ms - first_ms).max(0) as f64 / 1000.0 / self.factor);
-        while let Some(left) = due.checked_sub(started.elapsed()).filter(|left| !left.is_zero()) {
-            if shutdown.is_cancelled() {
-                return;
-            }
-            std::thread::sleep(left.min(Duration::from_millis(100)));
-        }
-    }
-}
-
-fn progress_bar(days: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("simulating {bar:40} day {pos}/{len}  {msg}  {elapsed} (left: {eta})");
-    ProgressBar::new(days).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 fn write_file(path: &Path, content: String) -> anyhow::Result<()> {

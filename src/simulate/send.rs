@@ -4,13 +4,13 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 
 use crate::config;
+use crate::store::topics;
 
 /// Remembers the first message that Kafka did not take.
 #[derive(Default)]
@@ -39,9 +39,8 @@ pub struct Sender {
 impl Sender {
     /// Fails when the topic cannot be reached within the configured time.
     pub fn connect(config: &config::Kafka) -> anyhow::Result<Self> {
-        let mut client = ClientConfig::new();
+        let mut client = topics::client_config(config);
         client
-            .set("bootstrap.servers", &config.brokers)
             .set("acks", "all")
             .set("enable.idempotence", "true")
             // The partition that other producers choose for the same user.
@@ -49,9 +48,6 @@ impl Sender {
             .set("compression.type", "lz4")
             .set("linger.ms", "20")
             .set("queue.buffering.max.messages", "500000");
-        for (key, value) in &config.options {
-            client.set(key, value);
-        }
         let producer: ThreadedProducer<FirstFailure> = client
             .create_with_context(FirstFailure::default())
             .context("Kafka producer")?;

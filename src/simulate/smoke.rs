@@ -11,11 +11,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::company::Company;
 use super::compare::Comparison;
+use super::play::{Outcome, play};
 use super::truth::{Messages, TruthFile};
-use super::{Args as SimulateArgs, Outcome, introduce, play};
+use super::{Args as SimulateArgs, introduce};
 use crate::config::Config;
-use crate::simulate::company::Company;
 use crate::store::Store;
 use installation::Installation;
 
@@ -36,12 +37,16 @@ const SHOWN: usize = 50;
 
 pub async fn run(config: Config, args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
     let mut installation = Installation::start(&config, args.keep, &shutdown).await?;
+    let (config, api) = (installation.config.clone(), installation.api.clone());
     let verdict = tokio::select! {
-        verdict = judge(&installation, &args.simulate, &shutdown) => verdict,
+        verdict = judge(&config, &api, &args.simulate, &shutdown) => verdict,
         died = installation.died() => Err(died),
         () = shutdown.cancelled() => Err(anyhow::anyhow!("stopped")),
     };
-    installation.stop().await?;
+    if verdict.is_err() {
+        eprintln!("the end of its log:\n{}", installation.log_tail());
+    }
+    let stopped = installation.stop().await;
     let verdict = verdict?;
     for difference in verdict.differences.iter().take(SHOWN) {
         println!("{difference}");
@@ -52,6 +57,7 @@ pub async fn run(config: Config, args: Args, shutdown: CancellationToken) -> any
         verdict.differences.len(),
         verdict.equal
     );
+    stopped?;
     println!(
         "smoke: {} events, {} rejected as expected, 0 lost, 0 counted twice, {} numbers equal to the truth",
         verdict.messages.accepted,
@@ -74,17 +80,22 @@ impl Verdict {
         if expected == got {
             self.equal += 1;
         } else {
-            self.differences.push(format!("{what}: expected {expected:?}, got {got:?}"));
+            self.differences
+                .push(format!("{what}: expected {expected:?}, got {got:?}"));
         }
     }
 }
 
-async fn judge(installation: &Installation, args: &SimulateArgs, shutdown: &CancellationToken) -> anyhow::Result<Verdict> {
-    let config = &installation.config;
+async fn judge(
+    config: &Config,
+    api: &str,
+    args: &SimulateArgs,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Verdict> {
     let company = Company::new(args.plan(config.retention.raw_days)?);
     introduce(config, &company).await?;
-    let outcome = play(company, args.clone(), Some(config.clone()), true, shutdown.clone()).await?;
-    let Outcome { messages, truth, took } = outcome;
+    let script = args.script(Some(config.kafka.clone()), Some(config.privacy.min_group_size as usize));
+    let Outcome { messages, truth, took } = play(company, script, shutdown.clone()).await?;
     let truth = truth.context("a smoke run always computes the truth")?;
     println!("sent {} messages in {:.1} s", messages.sent(), took.as_secs_f64());
     let mut verdict = Verdict {
@@ -94,13 +105,17 @@ async fn judge(installation: &Installation, args: &SimulateArgs, shutdown: &Canc
     };
     let counts = wait_until_counted(config, &truth, took).await?;
     compare_counts(&counts, &messages, &mut verdict);
-    let by_reason: BTreeMap<String, u64> = messages.rejected.iter().map(|(reason, n)| ((*reason).to_owned(), *n)).collect();
+    let by_reason: BTreeMap<String, u64> = messages
+        .rejected
+        .iter()
+        .map(|(reason, n)| ((*reason).to_owned(), *n))
+        .collect();
     let kafka = config.kafka.clone();
     let on_topic = tokio::task::spawn_blocking(move || rejects::count_by_reason(&kafka)).await??;
     verdict.expect("messages on the rejected topic, by reason", &by_reason, &on_topic);
     let in_store = rejected_in_store(config).await?;
     verdict.expect("rows of the table rejects, by reason", &by_reason, &in_store);
-    compare_answers(installation, &truth, &mut verdict).await?;
+    compare_answers(api, &truth, &mut verdict).await?;
     Ok(verdict)
 }
 
@@ -128,7 +143,11 @@ const COUNTS: &str = "SELECT
 async fn read_counts(config: &Config, truth: &TruthFile) -> anyhow::Result<Counts> {
     let store = Store::new(&config.clickhouse);
     let zone = truth.window["timezone"].as_str().unwrap_or_default();
-    let query = store.client().query(COUNTS).param("system", &truth.system).param("zone", zone);
+    let query = store
+        .client()
+        .query(COUNTS)
+        .param("system", &truth.system)
+        .param("zone", zone);
     query.fetch_one().await.context("counting what is stored")
 }
 
@@ -136,9 +155,8 @@ async fn read_counts(config: &Config, truth: &TruthFile) -> anyhow::Result<Count
 async fn wait_until_counted(config: &Config, truth: &TruthFile, sending_took: Duration) -> anyhow::Result<Counts> {
     let started = Instant::now();
     let at_most = Duration::from_secs(300) + 10 * sending_took;
-    let enough = |counts: &Counts| {
-        counts.raw_rows >= truth.messages.accepted && counts.rejects >= truth.messages.rejected()
-    };
+    let enough =
+        |counts: &Counts| counts.raw_rows >= truth.messages.accepted && counts.rejects >= truth.messages.rejected();
     let mut last = Counts::default();
     let mut moved = Instant::now();
     loop {
@@ -150,7 +168,11 @@ async fn wait_until_counted(config: &Config, truth: &TruthFile, sending_took: Du
         // A repeat that is counted wrongly comes after its event: leave it the time of a few batches.
         let settled = Duration::from_millis(3_000 + 2 * config.ingest.batch_age_ms);
         if moved.elapsed() >= if enough(&last) { settled } else { PATIENCE } {
-            println!("stored {} events in {:.1} s after the last was sent", last.raw_rows, (moved - started).as_secs_f64());
+            println!(
+                "stored {} events in {:.1} s after the last was sent",
+                last.raw_rows,
+                (moved - started).as_secs_f64()
+            );
             return Ok(last);
         }
         if started.elapsed() > at_most {
@@ -163,7 +185,11 @@ async fn wait_until_counted(config: &Config, truth: &TruthFile, sending_took: Du
 fn compare_counts(counts: &Counts, messages: &Messages, verdict: &mut Verdict) {
     let lost = messages.accepted.saturating_sub(counts.raw_identities);
     verdict.expect("events lost", &0, &lost);
-    verdict.expect("events counted twice in events", &0, &(counts.raw_rows - counts.raw_identities));
+    verdict.expect(
+        "events counted twice in events",
+        &0,
+        &(counts.raw_rows - counts.raw_identities),
+    );
     verdict.expect("rows of events", &messages.accepted, &counts.raw_rows);
     verdict.expect("events in user_days", &messages.accepted, &counts.user_day_events);
     verdict.expect("clicks in user_days", &messages.clicks, &counts.user_day_clicks);
@@ -174,25 +200,40 @@ fn compare_counts(counts: &Counts, messages: &Messages, verdict: &mut Verdict) {
 async fn rejected_in_store(config: &Config) -> anyhow::Result<BTreeMap<String, u64>> {
     let store = Store::new(&config.clickhouse);
     let query = "SELECT reason, uniqExact(kafka_topic, kafka_partition, kafka_offset) FROM rejects GROUP BY reason";
-    let rows: Vec<(String, u64)> = store.client().query(query).fetch_all().await.context("counting rejects")?;
+    let rows: Vec<(String, u64)> = store
+        .client()
+        .query(query)
+        .fetch_all()
+        .await
+        .context("counting rejects")?;
     Ok(rows.into_iter().collect())
 }
 
-async fn compare_answers(installation: &Installation, truth: &TruthFile, verdict: &mut Verdict) -> anyhow::Result<()> {
+async fn compare_answers(api: &str, truth: &TruthFile, verdict: &mut Verdict) -> anyhow::Result<()> {
     let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build()?;
     for answer in &truth.answers {
-        let url = format!("{}/api/v1{}", installation.api, answer.query);
+        let url = format!("{api}/api/v1{}", answer.query);
         let response = http.get(&url).send().await.with_context(|| format!("GET {url}"))?;
         let status = response.status();
-        let body: Value = response.json().await.with_context(|| format!("GET {url}: {status}, not JSON"))?;
+        let body: Value = response
+            .json()
+            .await
+            .with_context(|| format!("GET {url}: {status}, not JSON"))?;
         if !status.is_success() {
-            verdict.differences.push(format!("{}: expected an answer, got {status}: {body}", answer.query));
+            verdict
+                .differences
+                .push(format!("{}: expected an answer, got {status}: {body}", answer.query));
             continue;
         }
         let mut comparison = Comparison::default();
         comparison.compare(&answer.expect, &body);
         verdict.equal += comparison.equal;
-        verdict.differences.extend(comparison.differences.iter().map(|difference| format!("{}: {difference}", answer.query)));
+        verdict.differences.extend(
+            comparison
+                .differences
+                .iter()
+                .map(|difference| format!("{}: {difference}", answer.query)),
+        );
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! An `uptake up` of our own: free ports, a temporary directory, gone afterwards.
 
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -14,23 +15,29 @@ use crate::config::{Config, Endpoints};
 const READY_WITHIN: Duration = Duration::from_secs(120);
 const ENDED_WITHIN: Duration = Duration::from_secs(60);
 
+/// The child's output, in the temporary directory.
+const LOG: &str = "up.log";
+
 pub struct Installation {
     /// Resolved: what the commands beside it would use.
     pub config: Config,
     /// `http://host:port`
     pub api: String,
     child: Child,
-    dir: Option<TempDir>,
+    dir: TempDir,
 }
 
 impl Installation {
     /// Starts this very program as `uptake up` and waits until it is ready. With `keep` its directory stays.
     pub async fn start(config: &Config, keep: bool, shutdown: &CancellationToken) -> anyhow::Result<Self> {
-        let mut dir = tempfile::Builder::new().prefix("uptake-smoke-").tempdir().context("temporary directory")?;
+        let mut dir = tempfile::Builder::new()
+            .prefix("uptake-smoke-")
+            .tempdir()
+            .context("temporary directory")?;
         dir.disable_cleanup(keep);
         let program = std::env::current_exe().context("the path of this program")?;
         let data_dir = dir.path().join("data");
-        let log_path = dir.path().join("up.log");
+        let log_path = dir.path().join(LOG);
         let log = std::fs::File::create(&log_path).with_context(|| format!("writing {}", log_path.display()))?;
         println!("starting everything in {}", dir.path().display());
         let embedded = &config.embedded;
@@ -62,9 +69,10 @@ impl Installation {
         let endpoints = match ready {
             Ok(endpoints) => endpoints,
             Err(error) => {
-                let log = std::fs::read_to_string(&log_path).unwrap_or_default();
+                eprintln!("the end of its log:\n{}", tail(&log_path));
+                // It may have ended already; the error to report is why it was not ready.
                 let _ = terminate(&mut child).await;
-                return Err(error.context(format!("its log:\n{log}")));
+                return Err(error);
             }
         };
         let mut config = config.clone();
@@ -77,7 +85,7 @@ impl Installation {
             config: config.resolve()?,
             api: endpoints.api,
             child,
-            dir: Some(dir),
+            dir,
         })
     }
 
@@ -89,22 +97,31 @@ impl Installation {
         }
     }
 
+    pub fn log_tail(&self) -> String {
+        tail(&self.dir.path().join(LOG))
+    }
+
     /// Asks the child to end and waits for it; removes the directory.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         let status = terminate(&mut self.child).await?;
-        if let Some(dir) = self.dir.take() {
-            dir.close().context("removing the temporary directory")?;
-        }
+        self.dir.close().context("removing the temporary directory")?;
         ensure!(status.success(), "`uptake up` did not end well: {status}");
         Ok(())
     }
+}
+
+/// The last lines of a log.
+fn tail(path: &Path) -> String {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(40)..].join("\n")
 }
 
 fn ended(status: ExitStatus) -> anyhow::Error {
     anyhow::anyhow!("`uptake up` ended by itself: {status}")
 }
 
-async fn wait_until_ready(data_dir: &std::path::Path) -> anyhow::Result<Endpoints> {
+async fn wait_until_ready(data_dir: &Path) -> anyhow::Result<Endpoints> {
     let started = Instant::now();
     while started.elapsed() < READY_WITHIN {
         if let Some(endpoints) = Endpoints::of_running(data_dir) {
@@ -127,7 +144,10 @@ async fn terminate(child: &mut Child) -> anyhow::Result<ExitStatus> {
         Ok(status) => Ok(status?),
         Err(_) => {
             child.kill().await?;
-            bail!("`uptake up` did not end within {} s and was killed", ENDED_WITHIN.as_secs())
+            bail!(
+                "`uptake up` did not end within {} s and was killed",
+                ENDED_WITHIN.as_secs()
+            )
         }
     }
 }

@@ -22,7 +22,9 @@ pub fn count_by_reason(kafka: &Kafka) -> anyhow::Result<BTreeMap<String, u64>> {
         .set("group.id", "uptake-smoke")
         .set("enable.auto.commit", "false")
         .create()?;
-    let metadata = consumer.fetch_metadata(Some(topic), timeout).with_context(|| format!("Kafka at {}", kafka.brokers))?;
+    let metadata = consumer
+        .fetch_metadata(Some(topic), timeout)
+        .with_context(|| format!("Kafka at {}", kafka.brokers))?;
     let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
     let mut assignment = TopicPartitionList::new();
     let mut left = 0;
@@ -39,13 +41,18 @@ pub fn count_by_reason(kafka: &Kafka) -> anyhow::Result<BTreeMap<String, u64>> {
         if Instant::now() > deadline {
             bail!("topic {topic}: {left} messages could not be read within 60 s");
         }
-        let Some(message) = consumer.poll(Duration::from_millis(200)) else { continue };
+        let Some(message) = consumer.poll(Duration::from_millis(200)) else {
+            continue;
+        };
         let message = message.with_context(|| format!("topic {topic}"))?;
         left -= 1;
         if seen.insert(message.key().unwrap_or_default().to_owned()) {
             let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
             // A message's own headers come first.
-            let reason = headers.filter(|header| header.key == REASON).last().and_then(|header| header.value);
+            let reason = headers
+                .filter(|header| header.key == REASON)
+                .last()
+                .and_then(|header| header.value);
             let reason = String::from_utf8_lossy(reason.unwrap_or(b"(none)")).into_owned();
             *counts.entry(reason).or_default() += 1;
         }
