@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::error::{BadInput, Problems};
 use crate::store::Store;
 
-pub(crate) use parse::{SYSTEM_NAME, day, is_label, is_system_name};
+pub(crate) use parse::{SYSTEM_NAME, day, is_label};
 
 /// The first and the last day that storage can hold; the last one also stands for "open end".
 pub const FIRST_DAY: Date = Date::constant(1970, 1, 1);

@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use super::node::{Cursor, Leaf, Node};
 use super::{Cadence, Calendar, Definition, Dimension, FIRST_DAY, Feature, LAST_DAY, Metric, Phase, Target, Weekday};
 use crate::error::Problems;
+use crate::event;
 
 pub fn definition(text: &str, origin: &str) -> Result<Definition, Problems> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -83,7 +84,7 @@ fn read_phase(at: &Cursor, problems: &mut Problems) -> Option<Phase> {
 fn read_feature(at: &Cursor, problems: &mut Problems) -> Option<Feature> {
     let [key, title, released, roles, cadence] =
         at.entries(problems, ["key", "title", "released", "roles", "cadence"])?;
-    let key = key.required(problems, label);
+    let key = key.required(problems, feature_key);
     let title = title.required(problems, short_text);
     let released = released.optional(problems, date);
     let roles = leaves(&roles, problems, label, |_| None);
@@ -212,30 +213,25 @@ fn text_of(node: &Node, fits: impl Fn(&str) -> bool, expected: &str) -> Result<S
 }
 
 fn system_name(node: &Node) -> Result<String, String> {
-    text_of(node, is_system_name, SYSTEM_NAME)
+    text_of(node, event::is_system_name, SYSTEM_NAME)
 }
 
-/// What [`is_system_name`] accepts, for messages.
+/// What [`event::is_system_name`] accepts, for messages.
 pub(crate) const SYSTEM_NAME: &str = "1 to 64 characters a-z, 0-9, _ or -, beginning with a letter or digit";
 
-pub(crate) fn is_system_name(text: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    (1..=64).contains(&text.len())
-        && text.bytes().all(|b| allowed(b) || b == b'_' || b == b'-')
-        && allowed(text.as_bytes()[0])
+/// A unit, role, site, phase or the like, as it stands in rosters and breakdowns.
+pub(crate) fn is_label(text: &str) -> bool {
+    !text.is_empty() && text.chars().count() <= event::MAX_LABEL && !text.chars().any(char::is_control)
 }
 
-/// A key or name that stands in events, rosters or breakdowns.
-pub(crate) fn is_label(text: &str) -> bool {
-    !text.is_empty() && text.chars().count() <= 128 && !text.chars().any(char::is_control)
-}
+const LABEL: &str = "1 to 128 characters (quoted if it is a number), no control characters";
 
 fn label(node: &Node) -> Result<String, String> {
-    text_of(
-        node,
-        is_label,
-        "1 to 128 characters (quoted if it is a number), no control characters",
-    )
+    text_of(node, is_label, LABEL)
+}
+
+fn feature_key(node: &Node) -> Result<String, String> {
+    text_of(node, event::is_feature, LABEL)
 }
 
 fn short_text(node: &Node) -> Result<String, String> {

@@ -6,6 +6,8 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
+pub use parse::COLUMNS;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,8 +18,9 @@ use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use crate::config::Config;
-use crate::definition::{self, is_system_name};
+use crate::definition;
 use crate::error::{BadInput, Problems};
+use crate::event::is_system_name;
 use crate::pseudonym::{Pseudonym, Pseudonymizer};
 use crate::store::Store;
 

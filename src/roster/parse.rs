@@ -8,7 +8,7 @@ use super::{Context, Entitlement, Format, Kind, Roster};
 use crate::definition::{self, FIRST_DAY, LAST_DAY, is_label};
 use crate::error::Problems;
 
-const COLUMNS: [&str; 9] = [
+pub const COLUMNS: [&str; 9] = [
     "user_id",
     "kind",
     "unit",
