@@ -73,7 +73,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Apply(args) => definition::apply(config.resolve()?, args).await,
             Command::Roster(args) => roster::run(config.resolve()?, args).await,
             Command::Import(args) => import::run(config.resolve()?, args, shutdown).await,
-            Command::Simulate(args) => simulate::run(config.resolve()?, args, shutdown).await,
+            Command::Simulate(args) => simulate::run(config, args, shutdown).await,
             Command::Smoke(args) => simulate::smoke::run(config, args, shutdown).await,
             Command::Token(args) => api::token::run(&args),
             Command::Clickhouse(args) => embedded::clickhouse::run(config, args, shutdown).await,
