@@ -1,7 +1,129 @@
-//! The HTTP API: every route and layer.
+//! The HTTP API: every route and layer on this page.
 
+mod adoption;
+pub mod auth;
+mod docs;
+mod error;
+mod observe;
+pub mod ops;
+mod params;
 pub mod token;
 
-pub async fn run(_config: crate::config::Config, _shutdown: tokio_util::sync::CancellationToken) -> anyhow::Result<()> {
-    anyhow::bail!("not built yet")
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{Method, Uri};
+use axum::middleware::from_fn_with_state;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use utoipa::OpenApi;
+use utoipa::openapi::OpenApi as Description;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use self::auth::Tokens;
+use self::error::Error;
+use self::ops::Health;
+use crate::config::{Config, Retention};
+use crate::measure::{Reader, SystemContext};
+use crate::metrics::Metrics;
+use crate::store::{Store, migrate};
+
+/// What handlers share. Cheap to clone.
+#[derive(Clone)]
+struct App {
+    reader: Reader,
+    retention: Retention,
+}
+
+impl App {
+    fn new(config: &Config, store: &Store) -> Self {
+        Self {
+            reader: Reader::new(store, Duration::from_millis(config.clickhouse.query_timeout_ms)),
+            retention: config.retention.clone(),
+        }
+    }
+
+    /// The system of a path.
+    async fn system(&self, name: String) -> Result<SystemContext, Error> {
+        let name = params::system_name(name)?;
+        let system = SystemContext::load(&self.reader, &name).await?;
+        system.ok_or(Error::UnknownSystem(name))
+    }
+}
+
+/// Every route that answers questions or takes documents, with its description.
+fn routes(app: App, tokens: Tokens) -> (Router, Description) {
+    let read = OpenApiRouter::with_openapi(docs::Description::openapi())
+        .routes(routes!(adoption::get_adoption))
+        .layer(from_fn_with_state(tokens.clone(), auth::require_viewer));
+    read.with_state(app).split_for_parts()
+}
+
+/// The whole API with all its layers, outermost last.
+fn router(config: &Config, store: &Store, metrics: Arc<Metrics>) -> Router {
+    let (routes, description) = routes(App::new(config, store), Tokens::new(&config.api.tokens));
+    routes
+        .merge(docs::pages(description))
+        .fallback(|uri: Uri| async move { Error::UnknownPath(uri.path().to_owned()) })
+        .method_not_allowed_fallback(|method: Method| async move { Error::WrongMethod(method.to_string()) })
+        .layer(DefaultBodyLimit::max(config.api.max_body_bytes))
+        .layer(CatchPanicLayer::custom(observe::panicked))
+        .layer(CompressionLayer::new())
+        .layer(from_fn_with_state(metrics, observe::count))
+}
+
+/// The OpenAPI description as checked in at `schemas/openapi.json`.
+pub fn description() -> anyhow::Result<String> {
+    let config = Config::load(None)?;
+    let store = Store::new(&config.clickhouse);
+    let (_, description) = routes(App::new(&config, &store), Tokens::new(&[]));
+    Ok(description.to_pretty_json()? + "\n")
+}
+
+/// `uptake api`: the API and its operations port, until `shutdown` is cancelled.
+pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let store = Store::new(&config.clickhouse);
+    store
+        .wait(Duration::from_millis(config.clickhouse.connect_timeout_ms))
+        .await?;
+    migrate::check(&store, &config).await?;
+    let listener = bind(config.api.listen).await?;
+    let ops_listener = bind(config.ops.listen).await?;
+    let metrics = Arc::new(Metrics::default());
+    let health = Health::default()
+        .with_clickhouse(&store)
+        .with_kafka(&config.kafka.brokers);
+    tokio::try_join!(
+        ops::serve(ops_listener, health, metrics.clone(), shutdown.clone()),
+        serve(config, listener, metrics, shutdown),
+    )?;
+    Ok(())
+}
+
+/// Serves the API on `listener` until `shutdown` is cancelled, then finishes the requests that are under way.
+pub async fn serve(
+    config: Config,
+    listener: TcpListener,
+    metrics: Arc<Metrics>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let store = Store::new(&config.clickhouse);
+    let address = listener.local_addr()?;
+    tracing::info!("the API listens on http://{address}, its description is at http://{address}/docs");
+    axum::serve(listener, router(&config, &store, metrics))
+        .with_graceful_shutdown(shutdown.cancelled_owned())
+        .await?;
+    Ok(())
+}
+
+async fn bind(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}"))
 }

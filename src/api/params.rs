@@ -1,0 +1,152 @@
+//! Extractors of what is asked: they validate, so that bad input never reaches the database.
+
+use std::collections::BTreeMap;
+
+use axum::extract::Query;
+use axum::http::Uri;
+use jiff::civil::Date;
+use utoipa::IntoParams;
+
+use super::error::Error;
+use crate::measure::window::{FIRST_DAY, LAST_DAY};
+use crate::measure::{Choice, Frame, SystemContext, Window};
+
+/// How a window is asked for. Only documents: [`Parameters::window`] reads it.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "a description for OpenAPI")]
+pub struct WindowParams {
+    /// First local day; together with `to`, instead of `window`.
+    #[param(value_type = Option<String>, format = Date, example = "2026-10-01")]
+    from: Option<String>,
+    /// The local day after the last.
+    #[param(value_type = Option<String>, format = Date, example = "2026-11-01")]
+    to: Option<String>,
+    /// `month`, `week`, `day` or `last_28d` (default).
+    window: Option<String>,
+    /// A local day in the window; `last_28d` ends with it. Default: yesterday in the system's time zone.
+    #[param(value_type = Option<String>, format = Date)]
+    on: Option<String>,
+}
+
+/// The query string, taken apart. Every parameter must be asked for before [`Parameters::finish`], which refuses the rest.
+pub struct Parameters {
+    given: BTreeMap<String, String>,
+    known: Vec<&'static str>,
+}
+
+impl Parameters {
+    pub fn of(uri: &Uri) -> Result<Self, Error> {
+        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
+            .map_err(|_| Error::parameter("query", uri.query().unwrap_or_default(), "name=value&name=value"))?;
+        let mut given = BTreeMap::new();
+        for (name, value) in pairs {
+            if given.contains_key(&name) {
+                return Err(Error::parameter(&name, value, "the parameter only once"));
+            }
+            given.insert(name, value);
+        }
+        Ok(Self {
+            given,
+            known: Vec::new(),
+        })
+    }
+
+    fn take(&mut self, name: &'static str) -> Option<String> {
+        self.known.push(name);
+        self.given.remove(name)
+    }
+
+    /// One of `allowed`.
+    pub fn choice<T: Choice>(&mut self, name: &'static str, allowed: &[T]) -> Result<Option<T>, Error> {
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        match T::parse(&value).filter(|choice| allowed.iter().any(|a| a.word() == choice.word())) {
+            Some(choice) => Ok(Some(choice)),
+            None => {
+                let words: Vec<_> = allowed.iter().map(|choice| choice.word()).collect();
+                Err(Error::parameter(name, value, format!("one of {}", words.join(", "))))
+            }
+        }
+    }
+
+    fn date(&mut self, name: &'static str) -> Result<Option<Date>, Error> {
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        // The parser of dates takes times and week dates too; only one spelling is ours.
+        let date = value.parse::<Date>().ok().filter(|date| date.to_string() == value);
+        match date.filter(|date| (FIRST_DAY..=LAST_DAY).contains(date)) {
+            Some(date) => Ok(Some(date)),
+            None => Err(Error::parameter(
+                name,
+                value,
+                format!("a date YYYY-MM-DD from {FIRST_DAY} to {LAST_DAY}"),
+            )),
+        }
+    }
+
+    /// `from` and `to`, or `window` with `on`. Not longer than `retention_months`, because what lies before is deleted.
+    pub fn window(&mut self, system: &SystemContext, retention_months: u32) -> Result<Window, Error> {
+        let (from, to) = (self.date("from")?, self.date("to")?);
+        let (frame, on) = (self.choice("window", Frame::ALL)?, self.date("on")?);
+        let window = match (from, to) {
+            (None, None) => Window::around(
+                on.unwrap_or(system.yesterday),
+                frame.unwrap_or(Frame::Last28d),
+                system.week_start,
+            ),
+            (Some(from), Some(to)) => {
+                if let Some(frame) = frame {
+                    return Err(Error::parameter("window", frame.word(), "either window or from and to"));
+                }
+                if let Some(on) = on {
+                    return Err(Error::parameter("on", on.to_string(), "on only beside window"));
+                }
+                Window::new(from, to)
+                    .ok_or_else(|| Error::window("to", to.to_string(), format!("a day after from = {from}")))?
+            }
+            (Some(from), None) => {
+                return Err(Error::parameter("from", from.to_string(), "from and to together"));
+            }
+            (None, Some(to)) => return Err(Error::parameter("to", to.to_string(), "from and to together")),
+        };
+        if window.longer_than_months(retention_months) {
+            return Err(Error::window(
+                "from",
+                window.from.to_string(),
+                format!("a window of at most {retention_months} months, which is what is kept"),
+            ));
+        }
+        Ok(window)
+    }
+
+    /// Refuses parameters that nobody asked for.
+    pub fn finish(self) -> Result<(), Error> {
+        match self.given.into_iter().next() {
+            None => Ok(()),
+            Some((name, value)) => Err(Error::parameter(
+                &name,
+                value,
+                format!("only the parameters {}", self.known.join(", ")),
+            )),
+        }
+    }
+}
+
+/// 1 to 64 characters `[a-z0-9][a-z0-9_-]*`; anything else in the path is a system that cannot exist.
+pub fn system_name(name: String) -> Result<String, Error> {
+    let tail = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
+    let valid = name.len() <= 64
+        && name.bytes().all(tail)
+        && name
+            .bytes()
+            .next()
+            .is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    if valid {
+        Ok(name)
+    } else {
+        Err(Error::UnknownSystem(name))
+    }
+}

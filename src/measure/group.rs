@@ -1,0 +1,63 @@
+//! The dimensions of the roster, and how a group of one of them is named in an answer.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Choice;
+
+/// By what an answer is broken down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Dimension {
+    None,
+    Unit,
+    Role,
+    Tier,
+    Site,
+    Phase,
+}
+
+impl Choice for Dimension {
+    const ALL: &'static [Self] = &[Self::None, Self::Unit, Self::Role, Self::Tier, Self::Site, Self::Phase];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Unit => "unit",
+            Self::Role => "role",
+            Self::Tier => "tier",
+            Self::Site => "site",
+            Self::Phase => "phase",
+        }
+    }
+}
+
+/// The name of a group under the name of its dimension, e.g. `{"unit": "Sales"}`. Empty where the roster says nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct GroupKey {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tier: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub site: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<String>,
+}
+
+impl GroupKey {
+    pub fn new(dimension: Dimension, name: String) -> Self {
+        let mut key = Self::default();
+        match dimension {
+            Dimension::None => {}
+            Dimension::Unit => key.unit = Some(name),
+            Dimension::Role => key.role = Some(name),
+            Dimension::Tier => key.tier = Some(name),
+            Dimension::Site => key.site = Some(name),
+            Dimension::Phase => key.phase = Some(name),
+        }
+        key
+    }
+}

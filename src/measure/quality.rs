@@ -1,0 +1,53 @@
+//! How far an answer can be trusted: what stands beside every one of them.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{Error, Reader, SystemContext, Window};
+
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct DataQuality {
+    /// Every event up to here has been counted; null before the first worker has reported.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub complete_through: Option<Timestamp>,
+    /// Messages in Kafka that have not been counted yet.
+    pub consumer_lag: Option<u64>,
+    /// Messages refused in the window: those of this system and those that do not say which.
+    pub dead_letters: u64,
+    /// Share of the window's clicks that hit features which the definition does not list.
+    pub uncatalogued_click_share: Option<f64>,
+    /// Users with an event in the window and no roster row in it.
+    pub users_not_on_roster: u64,
+    /// True while the counts are being derived again because the system's time zone changed.
+    pub rebuilding: bool,
+}
+
+#[derive(clickhouse::Row, Deserialize)]
+struct Row {
+    complete_through_ms: Option<i64>,
+    consumer_lag: Option<u64>,
+    dead_letters: u64,
+    uncatalogued_click_share: Option<f64>,
+    users_not_on_roster: u64,
+    rebuilding: bool,
+}
+
+const SQL: &str = "\
+SELECT toUnixTimestamp64Milli(complete_through) AS complete_through_ms, consumer_lag, dead_letters, uncatalogued_click_share,
+    users_not_on_roster, toBool(rebuilding) AS rebuilding
+FROM data_quality(system = {system:String}, from = {from:Date}, to = {to:Date})";
+
+pub async fn ask(reader: &Reader, system: &SystemContext, window: Window) -> Result<DataQuality, Error> {
+    let row: Row = reader.row(reader.about(system, window, SQL)).await?;
+    Ok(DataQuality {
+        complete_through: row
+            .complete_through_ms
+            .and_then(|ms| Timestamp::from_millisecond(ms).ok()),
+        consumer_lag: row.consumer_lag,
+        dead_letters: row.dead_letters,
+        uncatalogued_click_share: row.uncatalogued_click_share,
+        users_not_on_roster: row.users_not_on_roster,
+        rebuilding: row.rebuilding,
+    })
+}

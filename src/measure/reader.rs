@@ -1,0 +1,77 @@
+//! Questions to ClickHouse: parameters bound by the server, typed rows, one deadline.
+
+use std::time::Duration;
+
+use clickhouse::query::Query;
+use clickhouse::{RowOwned, RowRead};
+
+use super::{SystemContext, Window};
+use crate::store::Store;
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("ClickHouse cannot be reached")]
+    Unreachable(#[source] clickhouse::error::Error),
+    #[error("the question took longer than {0:?}")]
+    Deadline(Duration),
+    #[error("ClickHouse refused the question")]
+    Refused(#[source] clickhouse::error::Error),
+}
+
+/// Asks views. Cheap to clone.
+#[derive(Clone)]
+pub struct Reader {
+    client: clickhouse::Client,
+    deadline: Duration,
+}
+
+impl Reader {
+    /// A question that takes longer than `deadline` is given up, here and on the server.
+    pub fn new(store: &Store, deadline: Duration) -> Self {
+        let seconds = deadline.as_secs_f64().max(0.001).to_string();
+        let client = store.client().clone().with_setting("max_execution_time", seconds);
+        Self { client, deadline }
+    }
+
+    /// A question as it stands; its `{name:Type}` are given by [`Query::param`].
+    pub fn question(&self, sql: &str) -> Query {
+        self.client.query_raw(sql)
+    }
+
+    /// A question about a system in a window: `{system:String}`, `{from:Date}` and `{to:Date}` are bound.
+    pub fn about(&self, system: &SystemContext, window: Window, sql: &str) -> Query {
+        self.question(sql)
+            .param("system", &system.name)
+            .param("from", window.from.to_string())
+            .param("to", window.to.to_string())
+    }
+
+    pub async fn rows<T: RowOwned + RowRead>(&self, question: Query) -> Result<Vec<T>, Error> {
+        // The server's own limit comes first where it can; the second here is for a server that does not answer at all.
+        let at_most = self.deadline + Duration::from_secs(1);
+        match tokio::time::timeout(at_most, question.fetch_all::<T>()).await {
+            Ok(Ok(rows)) => Ok(rows),
+            Ok(Err(error)) => Err(self.classify(error)),
+            Err(_) => Err(Error::Deadline(self.deadline)),
+        }
+    }
+
+    /// The only row of a question that always has one.
+    pub async fn row<T: RowOwned + RowRead>(&self, question: Query) -> Result<T, Error> {
+        let rows = self.rows(question).await?;
+        rows.into_iter()
+            .next()
+            .ok_or(Error::Refused(clickhouse::error::Error::RowNotFound))
+    }
+
+    fn classify(&self, error: clickhouse::error::Error) -> Error {
+        use clickhouse::error::Error as E;
+        match error {
+            E::Network(_) => Error::Unreachable(error),
+            E::TimedOut => Error::Deadline(self.deadline),
+            E::BadResponse(ref text) if text.contains("TIMEOUT_EXCEEDED") => Error::Deadline(self.deadline),
+            _ => Error::Refused(error),
+        }
+    }
+}
