@@ -14,6 +14,8 @@ mod deliveries;
 mod play;
 mod send;
 pub mod smoke;
+#[cfg(test)]
+mod tests;
 mod truth;
 mod wire;
 
