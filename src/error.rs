@@ -11,3 +11,75 @@ impl BadInput {
         Self(message.into())
     }
 }
+
+/// One thing that is wrong in something the user gave.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct Problem {
+    /// Where it stands, e.g. `line 3, column 11 (timezone)`.
+    pub place: String,
+    /// What stands there, shortened where it is long.
+    pub value: String,
+    /// What was expected instead.
+    pub expected: String,
+}
+
+/// Everything that is wrong in one file or body. Never empty when returned as an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problems {
+    /// The file's name, or what else tells the user which text is meant.
+    pub origin: String,
+    pub list: Vec<Problem>,
+}
+
+impl Problems {
+    pub fn new(origin: impl Into<String>) -> Self {
+        Self {
+            origin: origin.into(),
+            list: Vec::new(),
+        }
+    }
+
+    /// `value` is shown as it is, without control characters and at most 80 characters of it.
+    pub fn push(&mut self, place: impl Into<String>, value: &str, expected: impl Into<String>) {
+        let mut shown: String = value.chars().take(80).flat_map(printable).collect();
+        if value.chars().nth(80).is_some() {
+            shown.push('…');
+        }
+        self.list.push(Problem {
+            place: place.into(),
+            value: shown,
+            expected: expected.into(),
+        });
+    }
+
+    /// `value` when nothing was wrong, else the problems.
+    pub fn none_or<T>(self, value: impl FnOnce() -> T) -> Result<T, Self> {
+        if self.list.is_empty() { Ok(value()) } else { Err(self) }
+    }
+}
+
+fn printable(c: char) -> impl Iterator<Item = char> {
+    let escaped = c.is_control().then(|| c.escape_default());
+    escaped.into_iter().flatten().chain((!c.is_control()).then_some(c))
+}
+
+impl std::fmt::Display for Problems {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let n = self.list.len();
+        let plural = if n == 1 { "" } else { "s" };
+        write!(f, "{}: {n} problem{plural}; nothing of it was applied", self.origin)?;
+        for problem in &self.list {
+            let Problem { place, value, expected } = problem;
+            write!(f, "\n  {place}: \"{value}\": expected {expected}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+impl From<Problems> for BadInput {
+    fn from(problems: Problems) -> Self {
+        Self::new(problems.to_string())
+    }
+}

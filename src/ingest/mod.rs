@@ -1,5 +1,80 @@
-//! Kafka to ClickHouse.
+//! Kafka to ClickHouse: every event counted once (architecture.md, "What ingest guarantees, and how").
+//!
+//! ```text
+//! poll ─► decode ─► remember identity ─► batch ─► insert ─► dead letters ─► commit
+//! ```
+//!
+//! One thread polls and builds batches ([`chain`]); one batch at a time is written beside it ([`writer`]); rebalances run on
+//! the polling thread ([`consumer`]). This file starts and ends them.
 
-pub async fn run(_config: crate::config::Config, _shutdown: tokio_util::sync::CancellationToken) -> anyhow::Result<()> {
-    anyhow::bail!("not built yet")
+mod batch;
+mod chain;
+mod consumer;
+mod dead_letter;
+mod envelope;
+mod identity;
+mod insert;
+mod preflight;
+mod progress;
+mod row;
+mod slot;
+mod takeover;
+mod writer;
+mod zones;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::store::{Store, migrate, rebuild};
+
+/// The pause before a worker that failed joins the group again.
+const REJOIN: Duration = Duration::from_secs(2);
+
+/// One ingest worker until shutdown. Ends with an error only where trying again cannot help.
+pub async fn work(config: Config, metrics: Arc<Metrics>, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let store = Store::new(&config.clickhouse);
+    store
+        .wait(Duration::from_millis(config.clickhouse.connect_timeout_ms))
+        .await?;
+    migrate::check(&store, &config).await?;
+    preflight::check(&store).await?;
+
+    let zones = tokio::sync::watch::Sender::new(Arc::new(zones::Zones::load(&store).await?));
+    let background = shutdown.child_token();
+    let _stop_background = background.clone().drop_guard();
+    tokio::spawn(zones::refresh(store.clone(), zones.clone(), background.clone()));
+
+    while !shutdown.is_cancelled() {
+        let session = consumer::Session::open(&config, &store, zones.subscribe(), &metrics)?;
+        let maintenance = background.child_token();
+        tokio::spawn(rebuild::watch(
+            store.clone(),
+            session.is_maintainer(),
+            maintenance.clone(),
+        ));
+        let ended = session.run(&background).await;
+        maintenance.cancel();
+        match ended {
+            Ok(()) => return Ok(()),
+            Err(error) if writer::is_permanent(&error) => return Err(error).context("ingest cannot go on"),
+            Err(error) => {
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    "the worker lost its place and joins the group again"
+                );
+                shutdown.run_until_cancelled(tokio::time::sleep(REJOIN)).await;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `uptake ingest`: one worker and its operations port.
+pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
+    work(config, Arc::new(Metrics::default()), shutdown).await
 }

@@ -1,6 +1,7 @@
 //! ClickHouse: the only place that knows how to reach it and what its tables are called.
 
 pub mod migrate;
+pub mod rebuild;
 pub mod systems;
 pub mod topics;
 
@@ -81,7 +82,11 @@ impl Store {
         body: bytes::Bytes,
     ) -> anyhow::Result<()> {
         let sql = format!("INSERT INTO {table} ({columns}) FORMAT {format}");
-        let mut insert = self.client.insert_formatted_with(sql);
+        let client = self
+            .client
+            .clone()
+            .with_setting("date_time_input_format", "best_effort");
+        let mut insert = client.insert_formatted_with(sql);
         insert.send(body).await?;
         insert.end().await?;
         Ok(())

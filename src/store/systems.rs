@@ -1,1 +1,278 @@
-//! System definitions and rosters as stored.
+//! System definitions and rosters as stored: every version is kept, the newest one counts.
+
+use clickhouse::Row;
+use jiff::civil::Date;
+use jiff::{Timestamp, Unit};
+use serde::{Deserialize, Serialize};
+
+use super::Store;
+use crate::definition::{Applied, Definition, FIRST_DAY, Feature, Phase};
+use crate::roster::{Imported, Roster};
+
+/// The version of a system's definition that counts. Dates are days since 1970-01-01; see [`date_of_day`].
+#[derive(Debug, Clone, PartialEq, Row, Serialize, Deserialize)]
+pub struct System {
+    pub system: String,
+    /// Microseconds since 1970-01-01T00:00Z, and greater than that of any version before.
+    pub version: u64,
+    /// Milliseconds since 1970-01-01T00:00Z.
+    pub applied_at: i64,
+    pub name: String,
+    pub zone: String,
+    /// 1 = Monday … 7 = Sunday.
+    pub week_start: u8,
+    pub weekdays: Vec<u8>,
+    pub holidays: Vec<u16>,
+    pub extra_working_days: Vec<u16>,
+    /// phase, name, go_live, kpi_met
+    pub phases: Vec<(String, String, u16, Option<bool>)>,
+    /// feature, title, released, roles, cadence
+    pub features: Vec<(String, String, Option<u16>, Vec<String>, String)>,
+    /// The whole definition as JSON, targets included.
+    pub definition: String,
+}
+
+impl System {
+    fn of(definition: &Definition, text: String, version: u64) -> Self {
+        let calendar = &definition.calendar;
+        let days = |dates: &[Date]| dates.iter().copied().map(day_of_date).collect();
+        Self {
+            system: definition.system.clone(),
+            version,
+            applied_at: Timestamp::now().as_millisecond(),
+            name: definition.name.clone(),
+            zone: definition.timezone.clone(),
+            week_start: calendar.week_start as u8,
+            weekdays: calendar.weekdays.iter().map(|&day| day as u8).collect(),
+            holidays: days(&calendar.holidays),
+            extra_working_days: days(&calendar.extra_working_days),
+            phases: definition.phases.iter().map(stored_phase).collect(),
+            features: definition.features.iter().map(stored_feature).collect(),
+            definition: text,
+        }
+    }
+
+    pub fn phase_ids(&self) -> Vec<String> {
+        self.phases.iter().map(|(id, ..)| id.clone()).collect()
+    }
+
+    /// The definition as it was applied.
+    pub fn parsed(&self) -> anyhow::Result<Definition> {
+        Ok(serde_json::from_str(&self.definition)?)
+    }
+}
+
+fn stored_phase(phase: &Phase) -> (String, String, u16, Option<bool>) {
+    (
+        phase.id.clone(),
+        phase.name.clone(),
+        day_of_date(phase.go_live),
+        phase.kpi_met,
+    )
+}
+
+fn stored_feature(feature: &Feature) -> (String, String, Option<u16>, Vec<String>, String) {
+    (
+        feature.key.clone(),
+        feature.title.clone(),
+        feature.released.map(day_of_date),
+        feature.roles.clone(),
+        feature.cadence.map_or("", |cadence| cadence.name()).to_owned(),
+    )
+}
+
+/// The day number that ClickHouse's `Date` holds; [`Definition`] and [`Roster`] hold no other days.
+pub fn day_of_date(date: Date) -> u16 {
+    let span = date.since((Unit::Day, FIRST_DAY)).map_or(0, |span| span.get_days());
+    u16::try_from(span).unwrap_or(u16::MAX)
+}
+
+/// The date of a `Date` of ClickHouse.
+pub fn date_of_day(day: u16) -> Date {
+    FIRST_DAY.saturating_add(jiff::Span::new().days(i64::from(day)))
+}
+
+/// A roster row as stored.
+#[derive(Row, Serialize)]
+struct RosterRow<'a> {
+    system: &'a str,
+    version: u64,
+    user: [u8; 16],
+    kind: i8,
+    unit: &'a str,
+    role: &'a str,
+    tier: &'a str,
+    site: &'a str,
+    phase: &'a str,
+    entitled_from: u16,
+    entitled_to: u16,
+}
+
+#[derive(Row, Serialize, Deserialize)]
+struct RosterVersion {
+    system: String,
+    version: u64,
+    /// Milliseconds since 1970-01-01T00:00Z.
+    imported_at: i64,
+    rows: u64,
+    users: u64,
+    sha256: String,
+}
+
+impl Store {
+    /// Every defined system, by name.
+    pub async fn systems(&self) -> anyhow::Result<Vec<System>> {
+        let sql = "SELECT ?fields FROM systems ORDER BY system, version DESC LIMIT 1 BY system";
+        Ok(self.client().query(sql).fetch_all().await?)
+    }
+
+    /// `None`: the system has no definition.
+    pub async fn system(&self, name: &str) -> anyhow::Result<Option<System>> {
+        let sql = "SELECT ?fields FROM systems WHERE system = {system:String} ORDER BY version DESC LIMIT 1";
+        Ok(self.client().query(sql).param("system", name).fetch_optional().await?)
+    }
+
+    /// Makes `definition` the one in force, unless it is already.
+    pub async fn apply_definition(&self, definition: &Definition) -> anyhow::Result<Applied> {
+        let text = serde_json::to_string(definition)?;
+        let before = self.system(&definition.system).await?;
+        if let Some(current) = before.as_ref().filter(|current| current.definition == text) {
+            return Ok(Applied {
+                system: definition.system.clone(),
+                version: current.version,
+                changed: false,
+                changes: Vec::new(),
+            });
+        }
+        let row = System::of(
+            definition,
+            text,
+            next_version(before.as_ref().map(|system| system.version)),
+        );
+        let mut insert = self.client().insert::<System>("systems").await?;
+        insert.write(&row).await?;
+        insert.end().await?;
+        let changes = match &before {
+            Some(system) => definition.changes_since(&system.parsed()?),
+            None => Vec::new(),
+        };
+        if before.is_none_or(|system| system.zone != row.zone) {
+            self.zone_changed(&row).await?;
+        }
+        Ok(Applied {
+            system: row.system,
+            version: row.version,
+            changed: true,
+            changes,
+        })
+    }
+
+    /// The one place that learns that a system's time zone is new or another than before: its rollups under other zones have
+    /// to be derived again.
+    async fn zone_changed(&self, system: &System) -> anyhow::Result<()> {
+        tracing::info!(system = system.system, zone = system.zone, "time zone defined");
+        Ok(())
+    }
+
+    /// Makes `roster` the one in force for `system`, unless it is already. All or nothing: the rows count only once their
+    /// version is written, which comes last.
+    pub async fn import_roster(&self, system: &str, roster: &Roster) -> anyhow::Result<Imported> {
+        let sql = "SELECT ?fields FROM roster_versions WHERE system = {system:String} ORDER BY version DESC LIMIT 1";
+        let before: Option<RosterVersion> = self
+            .client()
+            .query(sql)
+            .param("system", system)
+            .fetch_optional()
+            .await?;
+        let sha256 = roster.sha256();
+        let current = match before {
+            Some(current) if current.sha256 == sha256 => (current, false),
+            before => {
+                let version = next_version(before.map(|before| before.version));
+                (self.write_roster(system, roster, version, sha256).await?, true)
+            }
+        };
+        let (
+            RosterVersion {
+                version, rows, users, ..
+            },
+            changed,
+        ) = current;
+        Ok(Imported {
+            system: system.to_owned(),
+            version,
+            changed,
+            rows,
+            users,
+        })
+    }
+
+    async fn write_roster(
+        &self,
+        system: &str,
+        roster: &Roster,
+        version: u64,
+        sha256: String,
+    ) -> anyhow::Result<RosterVersion> {
+        let mut insert = self.client().insert::<RosterRow>("roster").await?;
+        for row in roster.rows() {
+            insert
+                .write(&RosterRow {
+                    system,
+                    version,
+                    user: row.user.0,
+                    kind: row.kind as i8,
+                    unit: &row.unit,
+                    role: &row.role,
+                    tier: &row.tier,
+                    site: &row.site,
+                    phase: &row.phase,
+                    entitled_from: day_of_date(row.from),
+                    entitled_to: day_of_date(row.to),
+                })
+                .await?;
+        }
+        insert.end().await?;
+        let written = RosterVersion {
+            system: system.to_owned(),
+            version,
+            imported_at: Timestamp::now().as_millisecond(),
+            rows: roster.rows().len() as u64,
+            users: roster.users() as u64,
+            sha256,
+        };
+        let mut insert = self.client().insert::<RosterVersion>("roster_versions").await?;
+        insert.write(&written).await?;
+        insert.end().await?;
+        Ok(written)
+    }
+}
+
+/// Now in microseconds, or one more than `current` where the clock stands behind it.
+fn next_version(current: Option<u64>) -> u64 {
+    let now = u64::try_from(Timestamp::now().as_microsecond()).unwrap_or(0);
+    current.map_or(now, |current| now.max(current + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::definition::LAST_DAY;
+    use jiff::civil::date;
+
+    #[test]
+    fn days_are_those_of_clickhouse() {
+        assert_eq!(day_of_date(FIRST_DAY), 0);
+        assert_eq!(day_of_date(date(2026, 3, 2)), 20514);
+        assert_eq!(day_of_date(LAST_DAY), u16::MAX);
+        assert_eq!(date_of_day(u16::MAX), LAST_DAY);
+        assert_eq!(date_of_day(20514), date(2026, 3, 2));
+    }
+
+    #[test]
+    fn a_version_is_greater_than_the_one_before_even_when_the_clock_went_back() {
+        let ahead = next_version(None) + 1_000_000_000;
+        assert_eq!(next_version(Some(ahead)), ahead + 1);
+        assert!(next_version(Some(1)) > 1);
+    }
+}

@@ -11,7 +11,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use crate::config::{Kafka, Retention};
 
 /// The broker's own default for one message is 1 MiB; a reject carries the refused message and its headers.
-const REJECT_MAX_BYTES: &str = "2097152";
+pub const REJECT_MAX_BYTES: &str = "2097152";
 
 /// What every client of ours starts from.
 pub fn client_config(kafka: &Kafka) -> ClientConfig {

@@ -1,0 +1,123 @@
+//! Refused messages go to the dead-letter topic as they came, with the reason; ClickHouse keeps one row for each.
+
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use jiff::Timestamp;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use serde_json::json;
+
+use super::batch::DeadLetter;
+use crate::config;
+use crate::store::{Store, topics};
+
+/// Sends dead letters and waits until every replica has them.
+pub struct DeadLetters {
+    producer: FutureProducer,
+    topic: String,
+    source_topic: String,
+}
+
+impl DeadLetters {
+    pub fn new(kafka: &config::Kafka) -> anyhow::Result<Self> {
+        let producer = topics::client_config(kafka)
+            .set("acks", "all")
+            .set("enable.idempotence", "true")
+            .set("message.max.bytes", topics::REJECT_MAX_BYTES)
+            .set("linger.ms", "5")
+            .create()
+            .context("the dead-letter producer cannot be made")?;
+        Ok(Self {
+            producer,
+            topic: kafka.rejected_topic.clone(),
+            source_topic: kafka.topic.clone(),
+        })
+    }
+
+    /// Returns once all of them are acknowledged. Repeating it is harmless: the key is the origin.
+    pub async fn publish(&self, letters: &[DeadLetter]) -> anyhow::Result<()> {
+        let sends = letters.iter().map(|letter| async {
+            let (partition, offset) = (letter.position.partition, letter.position.offset);
+            let key = format!("{}/{partition}/{offset}", self.source_topic);
+            let record = FutureRecord::to(&self.topic)
+                .key(&key)
+                .payload(&letter.payload)
+                .headers(self.headers(letter));
+            self.producer
+                .send(record, Duration::from_secs(30))
+                .await
+                .map_err(|(error, _)| anyhow!("dead letter {key} to {}: {error}", self.topic))
+        });
+        try_join_all(sends).await.map(drop)
+    }
+
+    /// The message's own headers, then ours.
+    fn headers(&self, letter: &DeadLetter) -> OwnedHeaders {
+        let add = |headers: OwnedHeaders, key: &str, value: &[u8]| {
+            headers.insert(Header {
+                key,
+                value: Some(value),
+            })
+        };
+        let mut headers = letter.headers.clone();
+        headers = add(headers, "uptake_reason", letter.reject.reason.code().as_bytes());
+        headers = add(headers, "uptake_detail", letter.reject.sentence.as_bytes());
+        headers = add(headers, "uptake_topic", self.source_topic.as_bytes());
+        headers = add(
+            headers,
+            "uptake_partition",
+            letter.position.partition.to_string().as_bytes(),
+        );
+        headers = add(headers, "uptake_offset", letter.position.offset.to_string().as_bytes());
+        match &letter.key {
+            Some(key) => add(headers, "uptake_key", key),
+            None => headers,
+        }
+    }
+
+    /// Waits for what is still being sent.
+    pub fn flush(&self, at_most: Duration) {
+        if let Err(error) = self.producer.flush(at_most) {
+            tracing::warn!(%error, "dead letters were not flushed");
+        }
+    }
+}
+
+/// One row for each dead letter in `rejects`; a repeat replaces itself.
+pub async fn record(store: &Store, topic: &str, letters: &[DeadLetter]) -> anyhow::Result<()> {
+    let mut body = Vec::new();
+    for letter in letters {
+        let row = json!({
+            "kafka_topic": topic,
+            "kafka_partition": letter.position.partition,
+            "kafka_offset": letter.position.offset,
+            "kafka_time": Timestamp::from_millisecond(letter.kafka_ms).unwrap_or_default().to_string(),
+            "system": system_of(&letter.payload),
+            "reason": letter.reject.reason.code(),
+        });
+        serde_json::to_writer(&mut body, &row)?;
+        body.push(b'\n');
+    }
+    let columns = "kafka_topic, kafka_partition, kafka_offset, kafka_time, system, reason";
+    store
+        .insert_formatted("rejects", columns, "JSONEachRow", Bytes::from(body))
+        .await
+}
+
+/// The system a refused message names, as far as that can be read; '' otherwise.
+fn system_of(payload: &[u8]) -> String {
+    let Ok(value) = serde_json::from_slice::<serde_json::Value>(payload) else {
+        return String::new();
+    };
+    let system = value
+        .pointer("/data/system")
+        .or_else(|| value.get("system"))
+        .and_then(|system| system.as_str());
+    system
+        .filter(|system| crate::event::is_system_name(system))
+        .unwrap_or_default()
+        .to_owned()
+}

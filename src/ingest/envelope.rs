@@ -1,0 +1,64 @@
+//! A Kafka message as the chain sees it: payload, position, headers.
+
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers, Message};
+
+use crate::event::Attributes;
+
+/// Where a message stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    pub partition: i32,
+    pub offset: i64,
+}
+
+/// One message, borrowed from librdkafka.
+pub struct Envelope<'m> {
+    pub position: Position,
+    /// The broker's or producer's timestamp, milliseconds since the epoch.
+    pub kafka_ms: i64,
+    pub key: Option<&'m [u8]>,
+    /// Empty for a tombstone.
+    pub payload: &'m [u8],
+    pub headers: Option<&'m BorrowedHeaders>,
+}
+
+impl<'m> Envelope<'m> {
+    pub fn of(message: &'m BorrowedMessage<'_>) -> Self {
+        Self {
+            position: Position {
+                partition: message.partition(),
+                offset: message.offset(),
+            },
+            kafka_ms: message.timestamp().to_millis().unwrap_or(0),
+            key: message.key(),
+            payload: message.payload().unwrap_or_default(),
+            headers: message.headers(),
+        }
+    }
+
+    /// The CloudEvents attributes when the message is in binary mode, `None` when it is structured.
+    ///
+    /// A header that is not UTF-8 counts as missing.
+    pub fn binary_attributes(&self) -> Option<Attributes<'m>> {
+        let headers = self.headers?;
+        let mut attributes = Attributes::default();
+        let mut binary = false;
+        for header in headers.iter() {
+            let Some(name) = header.key.strip_prefix("ce_") else {
+                continue;
+            };
+            binary = true;
+            let value = header.value.and_then(|bytes| std::str::from_utf8(bytes).ok());
+            match name {
+                "specversion" => attributes.specversion = value,
+                "id" => attributes.id = value,
+                "source" => attributes.source = value,
+                "type" => attributes.kind = value,
+                "subject" => attributes.subject = value,
+                "time" => attributes.time = value,
+                _ => {}
+            }
+        }
+        binary.then_some(attributes)
+    }
+}

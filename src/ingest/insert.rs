@@ -1,0 +1,124 @@
+//! The insert of one batch: the same bytes under the same token until the outcome is known (architecture.md, guarantee 3).
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::row;
+use crate::metrics::{IngestMetrics, OutcomeLabel};
+use crate::store::Store;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// ClickHouse error codes that the same bytes will meet again: wrong table, column, type, format, right or setting.
+const PERMANENT: [u32; 16] = [6, 16, 26, 27, 33, 36, 44, 47, 53, 60, 62, 81, 115, 117, 497, 516];
+
+/// ClickHouse will not take these rows, however often they are sent: a mistake of the installation or of this program.
+#[derive(Debug, thiserror::Error)]
+#[error("ClickHouse refuses the rows for good: {0}")]
+pub struct PermanentRefusal(String);
+
+/// Inserts batches for one worker. A token is the worker's own id and a running number, so it is never used for other data.
+pub struct Inserter {
+    store: Store,
+    topic: String,
+    worker: Uuid,
+}
+
+/// What `log_comment` of an insert begins with; see `takeover`.
+pub fn comment_prefix(topic: &str) -> String {
+    format!("uptake-ingest topic={topic} ")
+}
+
+impl Inserter {
+    pub fn new(store: &Store, topic: &str, worker: Uuid) -> Self {
+        Self {
+            store: store.clone(),
+            topic: topic.to_owned(),
+            worker,
+        }
+    }
+
+    /// Returns when the rows are stored. `may_send` is asked before every attempt; an error of it ends the insert.
+    pub async fn insert(
+        &self,
+        number: u64,
+        partitions: impl Iterator<Item = i32>,
+        rows: Bytes,
+        metrics: &IngestMetrics,
+        may_send: impl Fn() -> anyhow::Result<()>,
+        abort: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let token = format!("{}:{number}", self.worker);
+        let mut comment = comment_prefix(&self.topic) + "partitions=,";
+        for partition in partitions {
+            comment += &format!("{partition},");
+        }
+        let mut pause = FIRST_PAUSE;
+        loop {
+            may_send()?;
+            let started = Instant::now();
+            let attempt = abort
+                .run_until_cancelled(self.send(&token, &comment, rows.clone()))
+                .await;
+            let error = match attempt {
+                None => anyhow::bail!("insert {token} was given up before its outcome was known"),
+                Some(Ok(())) => {
+                    metrics.inserts.get_or_create(&OutcomeLabel { outcome: "stored" }).inc();
+                    metrics.insert_seconds.observe(started.elapsed().as_secs_f64());
+                    return Ok(());
+                }
+                Some(Err(error)) => error,
+            };
+            metrics.inserts.get_or_create(&OutcomeLabel { outcome: "failed" }).inc();
+            if code_of(&error).is_some_and(|code| PERMANENT.contains(&code)) {
+                return Err(PermanentRefusal(error.to_string()).into());
+            }
+            tracing::warn!(token, error = %error, retry_in_ms = pause.as_millis(), "an insert failed and is repeated");
+            if abort.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                anyhow::bail!("insert {token} was given up before its outcome was known");
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn send(&self, token: &str, comment: &str, rows: Bytes) -> Result<(), clickhouse::error::Error> {
+        let sql = format!("INSERT INTO events ({}) FORMAT RowBinary", row::COLUMNS);
+        let client = with_settings(self.store.client().clone())
+            .with_setting("insert_deduplication_token", token)
+            .with_setting("log_comment", comment);
+        let mut insert = client
+            .insert_formatted_with(sql)
+            .with_timeouts(None, Some(Duration::from_secs(120)));
+        insert.send(rows).await?;
+        insert.end().await
+    }
+}
+
+/// The settings that the guarantees rest on. The last three keep one INSERT one block for each table partition.
+pub fn with_settings(client: clickhouse::Client) -> clickhouse::Client {
+    SETTINGS
+        .iter()
+        .fold(client, |client, (name, value)| client.with_setting(*name, *value))
+}
+
+/// Name and value; checked against the server at start.
+pub const SETTINGS: [(&str, &str); 7] = [
+    ("async_insert", "0"),
+    ("insert_deduplicate", "1"),
+    ("deduplicate_blocks_in_dependent_materialized_views", "1"),
+    ("max_partitions_per_insert_block", "0"),
+    ("max_insert_block_size", "100000000"),
+    ("min_insert_block_size_rows", "100000000"),
+    ("min_insert_block_size_bytes", "10000000000"),
+];
+
+/// The code in ClickHouse's error text, `Code: 60. DB::Exception: …`.
+fn code_of(error: &clickhouse::error::Error) -> Option<u32> {
+    let text = error.to_string();
+    let rest = &text[text.find("Code: ")? + "Code: ".len()..];
+    rest.split('.').next()?.trim().parse().ok()
+}

@@ -1,0 +1,48 @@
+//! The settings that the guarantees rest on, checked before the first message is read (architecture.md, guarantee 6).
+
+use std::collections::HashMap;
+
+use anyhow::{Context, bail};
+
+use super::insert::{SETTINGS, with_settings};
+use crate::store::Store;
+
+/// The raw table and every table that a view of it fills.
+const TARGETS: [&str; 4] = ["events", "user_days", "feature_hours", "feature_days"];
+const WINDOW: &str = "deduplication_window";
+
+/// Refuses a server on which an insert would not be what `insert` promises, naming the setting.
+pub async fn check(store: &Store) -> anyhow::Result<()> {
+    let client = with_settings(store.client().clone());
+    let sql = "SELECT name, value FROM system.settings WHERE name IN ?";
+    let names: Vec<&str> = SETTINGS.iter().map(|(name, _)| *name).collect();
+    let rows = client.query(sql).bind(names).fetch_all::<(String, String)>().await;
+    let effective: HashMap<String, String> = rows
+        .context("ClickHouse does not let us set what ingest needs")?
+        .into_iter()
+        .collect();
+    for (name, needed) in SETTINGS {
+        match effective.get(name) {
+            Some(value) if value == needed => {}
+            Some(value) => {
+                bail!("ClickHouse setting {name} is {value}, expected {needed}: the server overrides it for our user")
+            }
+            None => bail!("ClickHouse does not know the setting {name}: expected version 24.8 or newer"),
+        }
+    }
+    let sql = "SELECT name, create_table_query FROM system.tables WHERE database = ? AND name IN ?";
+    let tables = store
+        .client()
+        .query(sql)
+        .bind(store.database())
+        .bind(TARGETS.as_slice())
+        .fetch_all::<(String, String)>();
+    let tables: HashMap<String, String> = tables.await?.into_iter().collect();
+    for table in TARGETS {
+        let definition = tables.get(table).with_context(|| format!("table {table} is missing"))?;
+        if !definition.contains(WINDOW) {
+            bail!("table {table} has no {WINDOW}: a repeated insert would be counted twice");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! How far each partition is, for `data_quality`, readiness and the lag metric.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use rdkafka::Statistics;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::batch::Covered;
+use crate::metrics::{IngestMetrics, PartitionLabel};
+use crate::store::Store;
+
+const REPORT: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Clone, Copy)]
+struct Standing {
+    committed: u64,
+    end: u64,
+    /// Everything up to here has been counted: the time of the last look at an empty partition, or of the last message.
+    complete_through: Timestamp,
+}
+
+/// The standings of the partitions that this worker owns.
+#[derive(Default)]
+pub struct Progress {
+    committed: Mutex<BTreeMap<i32, Covered>>,
+    standings: Mutex<BTreeMap<i32, Standing>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Progress {
+    pub fn committed(&self, partition: i32, covered: Covered) {
+        lock(&self.committed).insert(partition, covered);
+    }
+
+    pub fn release(&self, partition: i32, metrics: &IngestMetrics) {
+        lock(&self.committed).remove(&partition);
+        lock(&self.standings).remove(&partition);
+        metrics.lag.remove(&PartitionLabel { partition });
+    }
+
+    /// Takes in librdkafka's statistics, which know the ends of the owned partitions.
+    pub fn observe(&self, statistics: &Statistics, topic: &str, owned: impl Fn(i32) -> bool, metrics: &IngestMetrics) {
+        let Some(topic) = statistics.topics.get(topic) else {
+            return;
+        };
+        let now = Timestamp::now();
+        for (&partition, seen) in topic.partitions.iter().filter(|(partition, _)| owned(**partition)) {
+            if seen.hi_offset < 0 {
+                continue;
+            }
+            let ours = lock(&self.committed).get(&partition).copied();
+            let start = seen.committed_offset.max(seen.lo_offset).max(0);
+            let committed = ours.map_or(start, |covered| covered.next_offset.max(start));
+            let lag = (seen.hi_offset - committed).max(0);
+            let complete_through = match (lag, ours) {
+                (0, _) => Some(now),
+                (_, Some(covered)) => Timestamp::from_millisecond(covered.kafka_ms).ok(),
+                (_, None) => None,
+            };
+            metrics.lag.get_or_create(&PartitionLabel { partition }).set(lag);
+            let standing = Standing {
+                committed: committed as u64,
+                end: seen.hi_offset as u64,
+                complete_through: complete_through.unwrap_or(Timestamp::UNIX_EPOCH),
+            };
+            lock(&self.standings).insert(partition, standing);
+        }
+    }
+
+    /// Writes the standings to `ingest_progress` every few seconds until shutdown, and once more then.
+    pub async fn report(self: Arc<Self>, store: Store, topic: String, worker: String, shutdown: CancellationToken) {
+        loop {
+            let running = shutdown.run_until_cancelled(tokio::time::sleep(REPORT)).await.is_some();
+            let standings = lock(&self.standings).clone();
+            if !standings.is_empty()
+                && let Err(error) = write(&store, &topic, &worker, &standings).await
+            {
+                tracing::debug!(
+                    error = format!("{error:#}"),
+                    "the progress of ingest cannot be stored now"
+                );
+            }
+            if !running {
+                return;
+            }
+        }
+    }
+}
+
+async fn write(store: &Store, topic: &str, worker: &str, standings: &BTreeMap<i32, Standing>) -> anyhow::Result<()> {
+    let mut body = Vec::new();
+    for (partition, standing) in standings {
+        let row = json!({
+            "kafka_topic": topic,
+            "kafka_partition": partition,
+            "committed_offset": standing.committed,
+            "end_offset": standing.end,
+            "complete_through": format!("{:.3}", standing.complete_through),
+            "worker": worker,
+            "updated_at": format!("{:.3}", Timestamp::now()),
+        });
+        serde_json::to_writer(&mut body, &row)?;
+        body.push(b'\n');
+    }
+    let columns = "kafka_topic, kafka_partition, committed_offset, end_offset, complete_through, worker, updated_at";
+    store
+        .insert_formatted("ingest_progress", columns, "JSONEachRow", Bytes::from(body))
+        .await
+}

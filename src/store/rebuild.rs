@@ -1,0 +1,185 @@
+//! Deriving a system's rollups again after its time zone was defined or changed.
+//!
+//! Raw events keep the zone their worker used. Rollup rows of that zone stay as they are and are simply not read any more;
+//! what they stood for is derived from `events` into rows of the current zone with `rebuilt = 1`. These are deleted and
+//! derived whole, month by month, so that a rebuild which was cut off is run again and ends the same. `rebuilds` tells how
+//! far it is; one worker at a time does it, the owner of partition 0.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use jiff::Timestamp;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::Store;
+
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How a rollup is derived from events whose local `day` and `hour` are known. The views that fill it say the same.
+struct Rollup {
+    table: &'static str,
+    keys: &'static str,
+    key_columns: &'static str,
+    sums: &'static str,
+    sum_columns: &'static str,
+    of: &'static str,
+}
+
+const ROLLUPS: [Rollup; 3] = [
+    Rollup {
+        table: "user_days",
+        keys: "user, day",
+        key_columns: "user, local_date",
+        sums: "count(), countIf(type = 'login' AND outcome = 'success'), countIf(type = 'login' AND outcome = 'failure'), \
+               countIf(type = 'feature_click'), \
+               groupBitOr(if(type = 'feature_click', toUInt32(bitShiftLeft(toUInt32(1), hour)), toUInt32(0))), \
+               min(time), max(time)",
+        sum_columns: "events, logins, failed_logins, clicks, click_hours, first_time, last_time",
+        of: "true",
+    },
+    Rollup {
+        table: "feature_hours",
+        keys: "feature, day, hour",
+        key_columns: "feature, local_date, local_hour",
+        sums: "count()",
+        sum_columns: "clicks",
+        of: "type = 'feature_click'",
+    },
+    Rollup {
+        table: "feature_days",
+        keys: "feature, user, day",
+        key_columns: "feature, user, local_date",
+        sums: "count()",
+        sum_columns: "clicks",
+        of: "type = 'feature_click'",
+    },
+];
+
+/// Asks for a rebuild of `system`, whatever its last one was.
+pub async fn request(store: &Store, system: &str) -> anyhow::Result<()> {
+    let now = Timestamp::now();
+    let row = Progress {
+        system,
+        zone: "",
+        started_at: now,
+        done: 0,
+        total: 0,
+        finished: false,
+    };
+    row.store(store).await.context("a rebuild cannot be requested")
+}
+
+/// Runs rebuilds where they are needed, as long as `maintainer` says that this worker is the one to do it.
+pub async fn watch(store: Store, maintainer: Arc<AtomicBool>, shutdown: CancellationToken) {
+    while shutdown.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
+        if !maintainer.load(Ordering::Acquire) {
+            continue;
+        }
+        match shutdown.run_until_cancelled(run_due(&store)).await {
+            None | Some(Ok(())) => {}
+            Some(Err(error)) => tracing::warn!(error = format!("{error:#}"), "a rebuild failed and is tried again"),
+        }
+    }
+}
+
+/// Runs every rebuild that is due: the zone is another one than the last rebuild's, or that one was not finished.
+pub async fn run_due(store: &Store) -> anyhow::Result<()> {
+    let sql = "SELECT s.system, s.zone FROM \
+         (SELECT system, argMax(zone, version) AS zone FROM systems GROUP BY system) AS s \
+         LEFT JOIN (SELECT system, argMax(zone, (started_at, updated_at)) AS built, \
+             argMax(finished, (started_at, updated_at)) AS done FROM rebuilds GROUP BY system) AS r ON r.system = s.system \
+         WHERE r.built != s.zone OR r.done = 0";
+    for (system, zone) in store.client().query(sql).fetch_all::<(String, String)>().await? {
+        run(store, &system, &zone)
+            .await
+            .with_context(|| format!("rebuild of {system} in {zone}"))?;
+    }
+    Ok(())
+}
+
+async fn run(store: &Store, system: &str, zone: &str) -> anyhow::Result<()> {
+    let mut progress = Progress {
+        system,
+        zone,
+        started_at: Timestamp::now(),
+        done: 0,
+        total: 0,
+        finished: false,
+    };
+    progress.store(store).await?;
+    for Rollup { table, .. } in ROLLUPS {
+        let delete = format!("DELETE FROM {table} WHERE system = ? AND rebuilt = 1 SETTINGS mutations_sync = 2");
+        store.client().query(&delete).bind(system).execute().await?;
+    }
+    let sql = "SELECT DISTINCT toYYYYMM(time) AS month FROM events WHERE system = ? AND zone != ? ORDER BY month";
+    let months: Vec<u32> = store.client().query(sql).bind(system).bind(zone).fetch_all().await?;
+    progress.total = months.len() as u32;
+    for month in months {
+        for rollup in &ROLLUPS {
+            derive(store, system, zone, month, rollup).await?;
+        }
+        progress.done += 1;
+        progress.store(store).await?;
+    }
+    progress.finished = true;
+    progress.store(store).await?;
+    tracing::info!(system, zone, months = progress.total, "rollups are rebuilt");
+    Ok(())
+}
+
+async fn derive(store: &Store, system: &str, zone: &str, month: u32, rollup: &Rollup) -> anyhow::Result<()> {
+    let Rollup {
+        table,
+        keys,
+        key_columns,
+        sums,
+        sum_columns,
+        of,
+    } = rollup;
+    let sql = format!(
+        "INSERT INTO {table} (system, zone, rebuilt, {key_columns}, {sum_columns}) \
+         SELECT {{system:String}}, {{zone:String}}, 1, {keys}, {sums} FROM \
+         (SELECT *, toDate(time, {{zone:String}}) AS day, toHour(time, {{zone:String}}) AS hour FROM events FINAL \
+          WHERE system = {{system:String}} AND zone != {{zone:String}} AND toYYYYMM(time) = {{month:UInt32}} AND {of}) \
+         GROUP BY {keys}"
+    );
+    let query = store.client().query(&sql).with_setting("insert_deduplicate", "0");
+    query
+        .param("system", system)
+        .param("zone", zone)
+        .param("month", month)
+        .execute()
+        .await?;
+    Ok(())
+}
+
+/// A row of `rebuilds`.
+struct Progress<'a> {
+    system: &'a str,
+    zone: &'a str,
+    started_at: Timestamp,
+    done: u32,
+    total: u32,
+    finished: bool,
+}
+
+impl Progress<'_> {
+    async fn store(&self, store: &Store) -> anyhow::Result<()> {
+        let row = json!({
+            "system": self.system,
+            "zone": self.zone,
+            "started_at": format!("{:.3}", self.started_at),
+            "updated_at": format!("{:.3}", Timestamp::now()),
+            "months_done": self.done,
+            "months_total": self.total,
+            "finished": u8::from(self.finished),
+        });
+        let columns = "system, zone, started_at, updated_at, months_done, months_total, finished";
+        store
+            .insert_formatted("rebuilds", columns, "JSONEachRow", serde_json::to_vec(&row)?.into())
+            .await
+    }
+}
