@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
@@ -168,11 +168,4 @@ fn decode<'m>(envelope: &Envelope<'m>, config: &Config) -> Result<Event<'m>, Rej
 
 fn now_ms() -> i64 {
     Timestamp::now().as_millisecond()
-}
-
-/// Fails where the pieces cannot work together; called once at start.
-pub fn check(config: &Config) -> anyhow::Result<()> {
-    u32::try_from(config.ingest.identity_memory)
-        .map(drop)
-        .context("ingest.identity_memory: expected less than 4294967296")
 }

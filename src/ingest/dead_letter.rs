@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::json;
 
 use super::batch::DeadLetter;
@@ -75,13 +75,6 @@ impl DeadLetters {
         match &letter.key {
             Some(key) => add(headers, "uptake_key", key),
             None => headers,
-        }
-    }
-
-    /// Waits for what is still being sent.
-    pub fn flush(&self, at_most: Duration) {
-        if let Err(error) = self.producer.flush(at_most) {
-            tracing::warn!(%error, "dead letters were not flushed");
         }
     }
 }

@@ -55,10 +55,6 @@ impl IdentityMemory {
     pub fn len(&self) -> usize {
         self.ring.len()
     }
-
-    pub fn is_empty(&self) -> bool {
-        self.ring.is_empty()
-    }
 }
 
 /// An identity is a hash already; half of it is enough to place it.
