@@ -121,7 +121,7 @@ mod tests {
             second in 0i64..4_102_444_800,
             zone in prop::sample::select(vec!["UTC", "Asia/Shanghai", "Europe/Rome", "America/St_Johns", "Pacific/Apia", "Australia/Lord_Howe", "Africa/Casablanca"]),
         ) {
-            let at = Timestamp::from_second(second).unwrap().to_zoned(TimeZone::get(zone).unwrap());
+            let at = Timestamp::from_second(second).unwrap().to_zoned_datetime(TimeZone::get(zone).unwrap());
             let LocalHour { date, hour } = Zone::named(zone).unwrap().local_hour(second * 1_000);
             let days = at.date().since(jiff::civil::date(1970, 1, 1)).unwrap().get_days();
             // The clamp: west of Greenwich the epoch itself is still 1969.

@@ -100,3 +100,48 @@ fn name(element: &Value) -> Option<(String, Vec<(&'static str, &Value)>)> {
         .collect();
     (!names.is_empty()).then(|| (label.join(","), names))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn compare(expected: &Value, got: &Value) -> Comparison {
+        let mut comparison = Comparison::default();
+        comparison.compare(expected, got);
+        comparison
+    }
+
+    #[test]
+    fn what_is_not_expected_may_be_there_and_named_elements_may_be_in_any_order() {
+        let expected = json!({"groups": [{"unit": "A", "n": 1}, {"unit": "B", "n": null}], "rate": 0.1});
+        let got = json!({"groups": [{"unit": "B", "n": null, "m": 2}, {"unit": "A", "n": 1.0}], "rate": 0.1000000000001, "by": 1});
+        let comparison = compare(&expected, &got);
+        assert_eq!(
+            comparison,
+            Comparison {
+                equal: 6,
+                differences: vec![]
+            }
+        );
+    }
+
+    #[test]
+    fn each_difference_is_named() {
+        let expected = json!({"cells": [{"weekday": 1, "hour": 2, "n": 1}, {"weekday": 1, "hour": 3, "n": 1}], "x": {"y": [1, 2]}});
+        let got = json!({"cells": [{"weekday": 1, "hour": 2, "n": 2}], "x": {"y": [1, 3]}});
+        let differences: Vec<_> = compare(&expected, &got)
+            .differences
+            .iter()
+            .map(Difference::to_string)
+            .collect();
+        let expected = [
+            "cells.length: expected 2, got 1",
+            "cells[weekday=1,hour=2].n: expected 1, got 2",
+            "cells[weekday=1,hour=3]: expected {\"hour\":3,\"n\":1,\"weekday\":1}, missing",
+            "x.y[1]: expected 2, got 3",
+        ];
+        assert_eq!(differences, expected);
+    }
+}

@@ -14,6 +14,8 @@ mod deliveries;
 mod play;
 mod send;
 pub mod smoke;
+#[cfg(test)]
+mod tests;
 mod truth;
 mod wire;
 
@@ -27,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config};
 use crate::error::BadInput;
+use crate::{definition, roster};
 use company::{Company, Plan, add_days};
 use deliveries::Mishaps;
 use play::{Outcome, Script, play};
@@ -178,7 +181,9 @@ impl Args {
 }
 
 /// Makes the company known: its definition and its roster.
-async fn introduce(_config: &Config, _company: &Company) -> anyhow::Result<()> {
+async fn introduce(config: &Config, company: &Company) -> anyhow::Result<()> {
+    definition::apply_text(config, &company.definition_yaml(), "simulated definition").await?;
+    roster::import_text(config, &company.plan.system, &company.roster_csv(), "simulated roster").await?;
     Ok(())
 }
 

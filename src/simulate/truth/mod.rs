@@ -4,6 +4,8 @@
 
 mod ledger;
 mod numbers;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use std::collections::BTreeMap;
