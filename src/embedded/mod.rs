@@ -1,5 +1,6 @@
 //! One machine, nothing installed by hand: a real Apache Kafka broker and ClickHouse's own engine.
 
+mod child;
 pub mod clickhouse;
 pub mod kafka;
 pub mod up;

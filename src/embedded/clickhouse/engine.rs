@@ -1,4 +1,4 @@
-//! libchdb's C API, loaded at run time. The only unsafe code of the program.
+//! libchdb's C API, loaded at run time. All the unsafe code that it takes.
 //!
 //! The engine is one per process and lives as long as any connection to it. A connection runs one statement at a time and
 //! holds the settings and the current database of that statement. Opening one takes 0.3 ms, so every statement gets a fresh
@@ -107,6 +107,8 @@ impl Engine {
             CString::new("clickhouse")?,
             CString::new(format!("--path={}", path.display()))?,
             CString::new(format!("--config-file={}", config_file.display()))?,
+            // The level in the configuration file is not honoured.
+            CString::new("--log-level=warning")?,
         ];
         let anchor = Connection::open(&api, &arguments)
             .with_context(|| format!("opening the data directory {}", path.display()))?;

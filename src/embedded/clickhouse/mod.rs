@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
+use axum::serve::ListenerExt;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config};
@@ -58,7 +59,12 @@ pub async fn run(config: Config, args: Args, shutdown: CancellationToken) -> any
     let listener = tokio::net::TcpListener::bind(listen)
         .await
         .with_context(|| format!("listening on {listen}"))?;
-    println!("clickhouse: http://{}", listener.local_addr()?);
+    let address = listener.local_addr()?;
+    let listener = listener.tap_io(|connection| {
+        // Answers are small and awaited: they must not wait for the acknowledgement of their heads.
+        let _ = connection.set_nodelay(true);
+    });
+    println!("clickhouse: http://{address}");
 
     axum::serve(listener, http::router(Arc::clone(&interface)))
         .with_graceful_shutdown(shutdown.cancelled_owned())
@@ -98,7 +104,7 @@ fn engine_config(data: &Path, settings: &config::Embedded) -> String {
     };
     format!(
         "<clickhouse>
-    <logger><level>warning</level><log>{log}</log><size>10M</size><count>3</count></logger>
+    <logger><log>{log}</log><size>10M</size><count>3</count></logger>
     <timezone>UTC</timezone>
     <max_server_memory_usage>{max_memory_bytes}</max_server_memory_usage>
     <users_config>{users}</users_config>
