@@ -171,7 +171,11 @@ async fn import(config: &Config, system: &str, text: &str, format: Format, origi
     store
         .wait(Duration::from_millis(config.clickhouse.connect_timeout_ms))
         .await?;
-    let phases = store.system(system).await?.map(|system| system.phase_ids());
+    let phases = store
+        .system(system)
+        .await?
+        .map(|system| system.phase_ids())
+        .transpose()?;
     let context = Context {
         pseudonymizer: &Pseudonymizer::new(config.privacy.secret.expose().as_bytes()),
         phases: phases.as_deref(),

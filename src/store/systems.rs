@@ -4,13 +4,14 @@ use clickhouse::Row;
 use jiff::civil::Date;
 use jiff::{Timestamp, Unit};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::Store;
-use crate::definition::{Applied, Definition, FIRST_DAY, Feature, Phase};
+use crate::definition::{Applied, Definition, FIRST_DAY, Feature};
 use crate::roster::{Imported, Roster};
 
-/// The version of a system's definition that counts. Dates are days since 1970-01-01; see [`date_of_day`].
-#[derive(Debug, Clone, PartialEq, Row, Serialize, Deserialize)]
+/// The version of a system's definition that counts.
+#[derive(Debug, Clone, PartialEq, Row, Deserialize)]
 pub struct System {
     pub system: String,
     /// Microseconds since 1970-01-01T00:00Z, and greater than that of any version before.
@@ -19,66 +20,44 @@ pub struct System {
     pub applied_at: i64,
     pub name: String,
     pub zone: String,
-    /// 1 = Monday … 7 = Sunday.
-    pub week_start: u8,
-    pub weekdays: Vec<u8>,
-    pub holidays: Vec<u16>,
-    pub extra_working_days: Vec<u16>,
-    /// phase, name, go_live, kpi_met
-    pub phases: Vec<(String, String, u16, Option<bool>)>,
-    /// feature, title, released, roles, cadence
-    pub features: Vec<(String, String, Option<u16>, Vec<String>, String)>,
     /// The whole definition as JSON, targets included.
     pub definition: String,
 }
 
 impl System {
-    fn of(definition: &Definition, text: String, version: u64) -> Self {
-        let calendar = &definition.calendar;
-        let days = |dates: &[Date]| dates.iter().copied().map(day_of_date).collect();
-        Self {
-            system: definition.system.clone(),
-            version,
-            applied_at: Timestamp::now().as_millisecond(),
-            name: definition.name.clone(),
-            zone: definition.timezone.clone(),
-            week_start: calendar.week_start as u8,
-            weekdays: calendar.weekdays.iter().map(|&day| day as u8).collect(),
-            holidays: days(&calendar.holidays),
-            extra_working_days: days(&calendar.extra_working_days),
-            phases: definition.phases.iter().map(stored_phase).collect(),
-            features: definition.features.iter().map(stored_feature).collect(),
-            definition: text,
-        }
-    }
-
-    pub fn phase_ids(&self) -> Vec<String> {
-        self.phases.iter().map(|(id, ..)| id.clone()).collect()
-    }
-
     /// The definition as it was applied.
     pub fn parsed(&self) -> anyhow::Result<Definition> {
         Ok(serde_json::from_str(&self.definition)?)
     }
+
+    pub fn phase_ids(&self) -> anyhow::Result<Vec<String>> {
+        Ok(self.parsed()?.phases.into_iter().map(|phase| phase.id).collect())
+    }
 }
 
-fn stored_phase(phase: &Phase) -> (String, String, u16, Option<bool>) {
-    (
-        phase.id.clone(),
-        phase.name.clone(),
-        day_of_date(phase.go_live),
-        phase.kpi_met,
-    )
-}
-
-fn stored_feature(feature: &Feature) -> (String, String, Option<u16>, Vec<String>, String) {
-    (
-        feature.key.clone(),
-        feature.title.clone(),
-        feature.released.map(day_of_date),
-        feature.roles.clone(),
-        feature.cadence.map_or("", |cadence| cadence.name()).to_owned(),
-    )
+/// A row of `systems`: the definition, and what the numbers need of it as columns.
+fn stored(definition: &Definition, text: &str, version: u64) -> serde_json::Value {
+    let calendar = &definition.calendar;
+    let cadence = |feature: &Feature| feature.cadence.map_or("", |cadence| cadence.name());
+    json!({
+        "system": definition.system,
+        "version": version,
+        "applied_at": format!("{:.3}", Timestamp::now()),
+        "name": definition.name,
+        "zone": definition.timezone,
+        "week_start": calendar.week_start as u8,
+        "weekdays": calendar.weekdays.iter().map(|&day| day as u8).collect::<Vec<_>>(),
+        "holidays": calendar.holidays,
+        "extra_working_days": calendar.extra_working_days,
+        "phases": definition.phases.iter().map(|phase| json!({
+            "phase": phase.id, "name": phase.name, "go_live": phase.go_live, "kpi_met": phase.kpi_met,
+        })).collect::<Vec<_>>(),
+        "features": definition.features.iter().map(|feature| json!({
+            "feature": feature.key, "title": feature.title, "released": feature.released, "roles": feature.roles,
+            "cadence": cadence(feature),
+        })).collect::<Vec<_>>(),
+        "definition": text,
+    })
 }
 
 /// The day number that ClickHouse's `Date` holds; [`Definition`] and [`Roster`] hold no other days.
@@ -91,6 +70,9 @@ pub fn day_of_date(date: Date) -> u16 {
 pub fn date_of_day(day: u16) -> Date {
     FIRST_DAY.saturating_add(jiff::Span::new().days(i64::from(day)))
 }
+
+const SYSTEM_COLUMNS: &str = "system, version, applied_at, name, zone, week_start, weekdays, holidays, extra_working_days, \
+    phases, features, definition";
 
 /// A roster row as stored.
 #[derive(Row, Serialize)]
@@ -144,34 +126,20 @@ impl Store {
                 changes: Vec::new(),
             });
         }
-        let row = System::of(
-            definition,
-            text,
-            next_version(before.as_ref().map(|system| system.version)),
-        );
-        let mut insert = self.client().insert::<System>("systems").await?;
-        insert.write(&row).await?;
-        insert.end().await?;
+        let version = next_version(before.as_ref().map(|system| system.version));
+        let row = serde_json::to_vec(&stored(definition, &text, version))?;
+        self.insert_formatted("systems", SYSTEM_COLUMNS, "JSONEachRow", row.into())
+            .await?;
         let changes = match &before {
             Some(system) => definition.changes_since(&system.parsed()?),
             None => Vec::new(),
         };
-        if before.is_none_or(|system| system.zone != row.zone) {
-            self.zone_changed(&row).await?;
-        }
         Ok(Applied {
-            system: row.system,
-            version: row.version,
+            system: definition.system.clone(),
+            version,
             changed: true,
             changes,
         })
-    }
-
-    /// The one place that learns that a system's time zone is new or another than before: its rollups under other zones have
-    /// to be derived again.
-    async fn zone_changed(&self, system: &System) -> anyhow::Result<()> {
-        tracing::info!(system = system.system, zone = system.zone, "time zone defined");
-        Ok(())
     }
 
     /// Makes `roster` the one in force for `system`, unless it is already. All or nothing: the rows count only once their
