@@ -58,22 +58,34 @@ impl Child {
         let (started, start) = oneshot::channel();
         let (tell_end, ended) = watch::channel(None);
         let still_alive = Arc::clone(&alive);
-        std::thread::Builder::new().name(format!("child-{name}")).spawn(move || {
-            let mut child = match command.spawn() {
-                Ok(child) => child,
-                Err(error) => return drop(started.send(Err(error))),
-            };
-            let pid = child.id();
-            let _ = started.send(Ok((pid, child.stdout.take())));
-            wait_unreaped(pid);
-            let mut alive = still_alive.lock().unwrap_or_else(PoisonError::into_inner);
-            *alive = false;
-            let status = child.wait();
-            drop(alive);
-            let _ = tell_end.send(Some(status.map_or_else(|e| e.to_string(), |status: ExitStatus| status.to_string())));
-        })?;
+        std::thread::Builder::new()
+            .name(format!("child-{name}"))
+            .spawn(move || {
+                let mut child = match command.spawn() {
+                    Ok(child) => child,
+                    Err(error) => return drop(started.send(Err(error))),
+                };
+                let pid = child.id();
+                let _ = started.send(Ok((pid, child.stdout.take())));
+                wait_unreaped(pid);
+                let mut alive = still_alive.lock().unwrap_or_else(PoisonError::into_inner);
+                *alive = false;
+                let status = child.wait();
+                drop(alive);
+                let _ = tell_end.send(Some(
+                    status.map_or_else(|e| e.to_string(), |status: ExitStatus| status.to_string()),
+                ));
+            })?;
         let (pid, stdout) = start.await?.with_context(|| format!("starting {name} ({program})"))?;
-        Ok((Self { name, pid, alive, ended }, stdout))
+        Ok((
+            Self {
+                name,
+                pid,
+                alive,
+                ended,
+            },
+            stdout,
+        ))
     }
 
     /// How it ended, once it has.
@@ -88,7 +100,11 @@ impl Child {
     pub async fn stop(mut self, grace: Duration) {
         self.signal(libc::SIGTERM);
         if tokio::time::timeout(grace, self.ended()).await.is_err() {
-            tracing::warn!(child = self.name, seconds = grace.as_secs(), "did not stop when asked, killing it");
+            tracing::warn!(
+                child = self.name,
+                seconds = grace.as_secs(),
+                "did not stop when asked, killing it"
+            );
             self.signal(libc::SIGKILL);
             self.ended().await;
         }

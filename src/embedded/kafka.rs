@@ -87,12 +87,22 @@ impl Kafka {
         // A cluster id is the URL-safe base64 of 16 bytes: 21 free characters and one that carries two bits.
         let id = format!("{}A", &uuid::Uuid::new_v4().simple().to_string()[..21]);
         let mut java = self.java();
-        java.args(["-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format", "-t", &id, "-c"])
-            .arg(self.properties());
+        java.args([
+            "-XX:TieredStopAtLevel=1",
+            "kafka.tools.StorageTool",
+            "format",
+            "-t",
+            &id,
+            "-c",
+        ])
+        .arg(self.properties());
         let (mut child, _) = Child::spawn("Kafka's storage tool", java, &self.log(), Output::Log).await?;
         let how = child.ended().await;
         if !self.dir.join("data/meta.properties").is_file() {
-            bail!("Kafka's storage could not be formatted ({how}); see {}", self.log().display());
+            bail!(
+                "Kafka's storage could not be formatted ({how}); see {}",
+                self.log().display()
+            );
         }
         Ok(())
     }
@@ -112,7 +122,9 @@ impl Kafka {
     }
 
     fn server_properties(&self) -> String {
-        let Self { port, controller_port, .. } = self;
+        let Self {
+            port, controller_port, ..
+        } = self;
         format!(
             "process.roles=broker,controller
 node.id=1
@@ -152,7 +164,10 @@ group.initial.rebalance.delay.ms=0
                     Ok(metadata) if !metadata.brokers().is_empty() => return Ok(()),
                     _ if started.elapsed() < START_TIMEOUT => std::thread::sleep(Duration::from_millis(50)),
                     Ok(_) => bail!("Kafka at {address} knew no broker within {} s", START_TIMEOUT.as_secs()),
-                    Err(error) => bail!("Kafka at {address} did not answer within {} s: {error}", START_TIMEOUT.as_secs()),
+                    Err(error) => bail!(
+                        "Kafka at {address} did not answer within {} s: {error}",
+                        START_TIMEOUT.as_secs()
+                    ),
                 }
             }
         });
@@ -180,7 +195,9 @@ impl Broker {
 /// The port for clients, any free one for 0, and a free one for the controller.
 fn choose_ports(wanted: u16) -> anyhow::Result<(u16, u16)> {
     let clients = TcpListener::bind((Ipv4Addr::LOCALHOST, wanted)).map_err(|e| {
-        BadInput::new(format!("embedded.kafka_port = {wanted}: {e}; give another port, or 0 for any free one"))
+        BadInput::new(format!(
+            "embedded.kafka_port = {wanted}: {e}; give another port, or 0 for any free one"
+        ))
     })?;
     let controller = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     Ok((clients.local_addr()?.port(), controller.local_addr()?.port()))
