@@ -127,3 +127,12 @@ async fn bind(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
         .await
         .with_context(|| format!("cannot listen on {address}"))
 }
+
+pub async fn serve(
+    _config: crate::config::Config,
+    _listener: tokio::net::TcpListener,
+    shutdown: tokio_util::sync::CancellationToken,
+) -> anyhow::Result<()> {
+    shutdown.cancelled().await;
+    Ok(())
+}
