@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -18,6 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Endpoints};
 use crate::error::BadInput;
+use crate::metrics::Metrics;
+use crate::ops::{self, Health};
+use crate::store::Store;
 use crate::{api, ingest, store};
 
 use super::engine::{self, Engine};
@@ -67,17 +71,30 @@ async fn serve(
         })
     };
     let api_listener = bind("api.listen", config.api.listen).await?;
+    let ops_listener = bind("ops.listen", config.ops.listen).await?;
     let endpoints = Endpoints {
         kafka: config.kafka.brokers.clone(),
         clickhouse: config.clickhouse.url.clone(),
         api: format!("http://{}", api_listener.local_addr()?),
-        ops: format!("http://{}", config.ops.listen),
+        ops: format!("http://{}", ops_listener.local_addr()?),
     };
 
     let mut services = JoinSet::new();
     let stop = CancellationToken::new();
-    services.spawn(named("ingest", ingest::run(config.clone(), stop.clone())));
-    services.spawn(named("the API", api::serve(config.clone(), api_listener, stop.clone())));
+    let metrics = Arc::new(Metrics::default());
+    let health = Health::default()
+        .with_clickhouse(&Store::new(&config.clickhouse))
+        .with_kafka(&config.kafka.brokers);
+    let ops = ops::serve(ops_listener, health, metrics.clone(), stop.clone());
+    services.spawn(named("the operations port", ops));
+    services.spawn(named(
+        "ingest",
+        ingest::work(config.clone(), metrics.clone(), stop.clone()),
+    ));
+    services.spawn(named(
+        "the API",
+        api::serve(config.clone(), api_listener, metrics, stop.clone()),
+    ));
     let announced = Announced::write(&config.data_dir, &endpoints)?;
     print_ready(&config, &endpoints, started.elapsed());
 
