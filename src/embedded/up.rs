@@ -18,11 +18,12 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, ops};
+use crate::api;
 use crate::config::{Config, Endpoints};
 use crate::error::BadInput;
 use crate::ingest;
 use crate::metrics::Metrics;
+use crate::ops;
 use crate::store::{Store, migrate};
 
 use super::engine::{self, Engine};
