@@ -52,6 +52,18 @@ impl Problems {
         });
     }
 
+    /// All of them, one a line, after what follows from them.
+    pub fn told(&self, consequence: &str) -> String {
+        let n = self.list.len();
+        let plural = if n == 1 { "" } else { "s" };
+        let mut text = format!("{}: {n} problem{plural}; {consequence}", self.origin);
+        for problem in &self.list {
+            let Problem { place, value, expected } = problem;
+            text.push_str(&format!("\n  {place}: \"{value}\": expected {expected}"));
+        }
+        text
+    }
+
     /// `value` when nothing was wrong, else the problems.
     pub fn none_or<T>(self, value: impl FnOnce() -> T) -> Result<T, Self> {
         if self.list.is_empty() { Ok(value()) } else { Err(self) }
@@ -65,14 +77,7 @@ fn printable(c: char) -> impl Iterator<Item = char> {
 
 impl std::fmt::Display for Problems {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let n = self.list.len();
-        let plural = if n == 1 { "" } else { "s" };
-        write!(f, "{}: {n} problem{plural}; nothing of it was applied", self.origin)?;
-        for problem in &self.list {
-            let Problem { place, value, expected } = problem;
-            write!(f, "\n  {place}: \"{value}\": expected {expected}")?;
-        }
-        Ok(())
+        f.write_str(&self.told("nothing of it was applied"))
     }
 }
 

@@ -20,6 +20,7 @@ pub mod ingest;
 pub mod lifecycle;
 pub mod measure;
 pub mod metrics;
+pub mod ops;
 pub mod pseudonym;
 pub mod roster;
 pub mod simulate;

@@ -5,14 +5,12 @@ pub mod auth;
 mod docs;
 mod error;
 mod observe;
-pub mod ops;
 mod params;
 pub mod token;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
@@ -28,10 +26,10 @@ use utoipa_axum::routes;
 
 use self::auth::Tokens;
 use self::error::Error;
-use self::ops::Health;
 use crate::config::{Config, Retention};
 use crate::measure::{Reader, SystemContext};
 use crate::metrics::Metrics;
+use crate::ops::{self, Health};
 use crate::store::{Store, migrate};
 
 /// What handlers share. Cheap to clone.
@@ -93,8 +91,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         .wait(Duration::from_millis(config.clickhouse.connect_timeout_ms))
         .await?;
     migrate::check(&store, &config).await?;
-    let listener = bind(config.api.listen).await?;
-    let ops_listener = bind(config.ops.listen).await?;
+    let listener = ops::bind(config.api.listen).await?;
+    let ops_listener = ops::bind(config.ops.listen).await?;
     let metrics = Arc::new(Metrics::default());
     let health = Health::default()
         .with_clickhouse(&store)
@@ -120,10 +118,4 @@ pub async fn serve(
         .with_graceful_shutdown(shutdown.cancelled_owned())
         .await?;
     Ok(())
-}
-
-async fn bind(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}"))
 }

@@ -164,12 +164,10 @@ group.initial.rebalance.delay.ms=0
                     Ok(metadata) if !metadata.brokers().is_empty() => return Ok(()),
                     _ if started.elapsed() < START_TIMEOUT => std::thread::sleep(Duration::from_millis(50)),
                     Ok(_) => bail!("Kafka at {address} knew no broker within {} s", START_TIMEOUT.as_secs()),
-                    Err(error) => {
-                        bail!(
-                            "Kafka at {address} did not answer within {} s: {error}",
-                            START_TIMEOUT.as_secs()
-                        )
-                    }
+                    Err(error) => bail!(
+                        "Kafka at {address} did not answer within {} s: {error}",
+                        START_TIMEOUT.as_secs()
+                    ),
                 }
             }
         });

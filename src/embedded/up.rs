@@ -1,12 +1,293 @@
-//! `uptake up`: everything on one machine.
+//! `uptake up`: everything on one machine, in one data directory.
+//!
+//! Kafka and the engine are children, watched and restarted; ingest and the API run in this process. Stopping goes against
+//! the flow of the data: first what reads and writes, then the engine, then the broker.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use rand::TryRngCore;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, Endpoints};
+use crate::error::BadInput;
+use crate::metrics::Metrics;
+use crate::ops::{self, Health};
+use crate::store::Store;
+use crate::{api, ingest, store};
+
+use super::engine::{self, Engine};
+use super::kafka::{Broker, Kafka};
+
+/// A child that dies more often than this within the window is not restarted any more.
+const RESTARTS: usize = 3;
+const RESTART_WINDOW: Duration = Duration::from_secs(5 * 60);
+/// Beyond the drain of a partition: answering what is asked, committing, leaving the group.
+const DRAIN_MARGIN: Duration = Duration::from_secs(15);
 
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
-pub async fn run(
-    _config: crate::config::Config,
-    _args: Args,
-    _shutdown: tokio_util::sync::CancellationToken,
+pub async fn run(config: Config, _args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let _lock = super::lock(&config.data_dir)?;
+    // Left by one that was killed.
+    let _ = std::fs::remove_file(config.data_dir.join(Endpoints::FILE));
+    let mut children = match Children::start(&config, &shutdown).await? {
+        Some(children) => children,
+        None => return Ok(()),
+    };
+    let outcome = serve(config, &mut children, started, &shutdown).await;
+    children.stop().await;
+    outcome
+}
+
+/// From running children to the end of everything that uses them.
+async fn serve(
+    mut config: Config,
+    children: &mut Children,
+    started: Instant,
+    shutdown: &CancellationToken,
 ) -> anyhow::Result<()> {
-    anyhow::bail!("not built yet")
+    make_secret(&config)?;
+    config.kafka.brokers = children.kafka.address();
+    config.clickhouse.url = children.engine.url();
+    let config = config.resolve()?;
+    store::migrate::run(config.clone()).await?;
+
+    let bind = async |key: &str, address| {
+        TcpListener::bind(address).await.map_err(|e| {
+            BadInput::new(format!(
+                "configuration: {key} = {address}: {e}; give another port, or 0 for any free one"
+            ))
+        })
+    };
+    let api_listener = bind("api.listen", config.api.listen).await?;
+    let ops_listener = bind("ops.listen", config.ops.listen).await?;
+    let endpoints = Endpoints {
+        kafka: config.kafka.brokers.clone(),
+        clickhouse: config.clickhouse.url.clone(),
+        api: format!("http://{}", api_listener.local_addr()?),
+        ops: format!("http://{}", ops_listener.local_addr()?),
+    };
+
+    let mut services = JoinSet::new();
+    let stop = CancellationToken::new();
+    let metrics = Arc::new(Metrics::default());
+    let health = Health::default()
+        .with_clickhouse(&Store::new(&config.clickhouse))
+        .with_kafka(&config.kafka.brokers);
+    let ops = ops::serve(ops_listener, health, metrics.clone(), stop.clone());
+    services.spawn(named("the operations port", ops));
+    services.spawn(named(
+        "ingest",
+        ingest::work(config.clone(), metrics.clone(), stop.clone()),
+    ));
+    services.spawn(named(
+        "the API",
+        api::serve(config.clone(), api_listener, metrics, stop.clone()),
+    ));
+    let announced = Announced::write(&config.data_dir, &endpoints)?;
+    print_ready(&config, &endpoints, started.elapsed());
+
+    let mut outcome = tokio::select! {
+        () = shutdown.cancelled() => Ok(()),
+        result = children.supervise() => result,
+        Some(ended) = services.join_next() => match ended? {
+            (name, Ok(())) => Err(anyhow::anyhow!("{name} ended unasked")),
+            (name, Err(error)) => Err(error.context(name)),
+        },
+    };
+    drop(announced);
+    stop.cancel();
+    let patience = Duration::from_millis(config.ingest.drain_timeout_ms) + DRAIN_MARGIN;
+    let drained = tokio::time::timeout(patience, async {
+        while let Some(ended) = services.join_next().await {
+            if let (name, Err(error)) = ended? {
+                return Err(error.context(name));
+            }
+        }
+        Ok(())
+    });
+    match drained.await {
+        Ok(result) => outcome = outcome.and(result),
+        Err(_) => tracing::error!(seconds = patience.as_secs(), "ingest and the API did not stop in time"),
+    }
+    outcome
+}
+
+async fn named(
+    name: &'static str,
+    service: impl Future<Output = anyhow::Result<()>>,
+) -> (&'static str, anyhow::Result<()>) {
+    (name, service.await)
+}
+
+/// Kafka and the engine, with their running processes.
+struct Children {
+    kafka: Kafka,
+    engine: Engine,
+    broker: Broker,
+    running: engine::Running,
+}
+
+impl Children {
+    /// None when `shutdown` came first.
+    async fn start(config: &Config, shutdown: &CancellationToken) -> anyhow::Result<Option<Self>> {
+        let mut engine = Engine::prepare(&config.data_dir.join("clickhouse"), config)?;
+        let both = async {
+            let kafka = async {
+                let kafka = Kafka::prepare(&config.data_dir.join("kafka"), &config.embedded).await?;
+                let broker = kafka.start().await?;
+                anyhow::Ok((kafka, broker))
+            };
+            tokio::try_join!(kafka, engine.start())
+        };
+        let Some(started) = shutdown.run_until_cancelled(both).await else {
+            return Ok(None);
+        };
+        let ((kafka, broker), running) = started?;
+        Ok(Some(Self {
+            kafka,
+            engine,
+            broker,
+            running,
+        }))
+    }
+
+    /// Restarts what dies; returns the error that makes this useless.
+    async fn supervise(&mut self) -> anyhow::Result<()> {
+        let (mut kafka_deaths, mut engine_deaths) = (Deaths::default(), Deaths::default());
+        loop {
+            tokio::select! {
+                how = self.broker.ended() => {
+                    kafka_deaths.note("Kafka", &how, &self.kafka.log())?;
+                    self.broker = loop {
+                        match self.kafka.start().await {
+                            Ok(broker) => break broker,
+                            Err(error) => kafka_deaths.note("Kafka", &format!("{error:#}"), &self.kafka.log())?,
+                        }
+                    };
+                    tracing::info!("Kafka runs again");
+                }
+                how = self.running.ended() => {
+                    let log = self.engine.log();
+                    engine_deaths.note("ClickHouse's engine", &how, &log)?;
+                    self.running = loop {
+                        match self.engine.start().await {
+                            Ok(running) => break running,
+                            Err(error) => engine_deaths.note("ClickHouse's engine", &format!("{error:#}"), &log)?,
+                        }
+                    };
+                    tracing::info!("ClickHouse's engine runs again");
+                }
+            }
+        }
+    }
+
+    async fn stop(self) {
+        self.running.stop().await;
+        self.broker.stop().await;
+    }
+}
+
+/// When a child died lately.
+#[derive(Default)]
+struct Deaths(VecDeque<Instant>);
+
+impl Deaths {
+    /// Says that the child died; an error when it did so too often to go on.
+    fn note(&mut self, name: &str, how: &str, log: &Path) -> anyhow::Result<()> {
+        self.0.retain(|at| at.elapsed() < RESTART_WINDOW);
+        if self.0.len() >= RESTARTS {
+            bail!(
+                "{name} ended ({how}) after {RESTARTS} restarts within {} minutes; see {}",
+                RESTART_WINDOW.as_secs() / 60,
+                log.display()
+            );
+        }
+        self.0.push_back(Instant::now());
+        tracing::error!(how, log = %log.display(), "{name} ended; restarting it");
+        Ok(())
+    }
+}
+
+/// The file by which other commands find us, while we run.
+struct Announced(PathBuf);
+
+impl Announced {
+    fn write(data_dir: &Path, endpoints: &Endpoints) -> anyhow::Result<Self> {
+        let path = data_dir.join(Endpoints::FILE);
+        // Whoever reads it sees all of it.
+        let draft = path.with_extension("json.new");
+        std::fs::write(&draft, serde_json::to_vec_pretty(endpoints)?)
+            .and_then(|()| std::fs::rename(&draft, &path))
+            .with_context(|| format!("writing {}", path.display()))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.0) {
+            tracing::warn!(%error, path = %self.0.display(), "could not be removed");
+        }
+    }
+}
+
+/// Makes the key of the pseudonyms on the first run. It is never replaced: with another key every user would be a new one.
+fn make_secret(config: &Config) -> anyhow::Result<()> {
+    if !config.privacy.secret.is_empty() || !config.privacy.secret_file.as_os_str().is_empty() {
+        return Ok(());
+    }
+    let path = config.data_dir.join("secret");
+    let draft = config.data_dir.join("secret.new");
+    if path.exists() {
+        return Ok(());
+    }
+    let mut key = [0u8; 32];
+    rand::rngs::OsRng
+        .try_fill_bytes(&mut key)
+        .context("random numbers of the operating system")?;
+    let text: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let write = || -> std::io::Result<()> {
+        let mut file = File::options()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&draft)?;
+        writeln!(file, "{text}")?;
+        file.sync_all()?;
+        std::fs::rename(&draft, &path)
+    };
+    write().with_context(|| format!("writing {}", path.display()))
+}
+
+fn print_ready(config: &Config, endpoints: &Endpoints, took: Duration) {
+    println!(
+        "uptake is ready after {:.1} s; Ctrl-C stops everything, the data stay
+  API         {}  (readable at {}/docs)
+  Kafka       {}  (topic {})
+  ClickHouse  {}  (database {})
+  metrics     {}/metrics
+  data        {}",
+        took.as_secs_f64(),
+        endpoints.api,
+        endpoints.api,
+        endpoints.kafka,
+        config.kafka.topic,
+        endpoints.clickhouse,
+        config.clickhouse.database,
+        endpoints.ops,
+        config.data_dir.display(),
+    );
 }

@@ -11,14 +11,14 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::Plan;
 use super::action::{Action, Bad, Envelope};
 use super::derive::Users;
-use super::log::{Log, Next, Position};
+use super::log::{Log, Next};
 use super::progress::Progress;
 use super::send::Sender;
 use super::state::{Mark, StateFile};
 use crate::error::{BadInput, Problems};
 
 /// Bad rows that are listed; more are only counted.
-const LISTED: u64 = 100;
+const LISTED: u64 = 20;
 /// Rows between two looks at the clock and at the shutdown.
 const GLANCE: u64 = 1024;
 /// The longest to wait for acknowledgements once stopped.
@@ -36,7 +36,7 @@ pub struct Checked {
     /// Where to begin sending: after what was sent before, if the file still begins with it.
     resume: Mark,
     /// The end of what was checked. What is appended meanwhile is left for the next time.
-    end: Position,
+    end: Mark,
 }
 
 impl fmt::Display for Checked {
@@ -66,6 +66,10 @@ struct TooOld {
 pub fn check(plan: &Plan, known: Option<Mark>, stopped: &dyn Fn() -> bool) -> anyhow::Result<Checked> {
     let mut log = plan.open()?;
     let bytes = std::fs::metadata(&plan.file)?.len();
+    let start = Mark {
+        position: log.position(),
+        chain: 0,
+    };
     let mut checked = Checked {
         name: plan.file.display().to_string(),
         rows: 0,
@@ -73,15 +77,15 @@ pub fn check(plan: &Plan, known: Option<Mark>, stopped: &dyn Fn() -> bool) -> an
         users: 0,
         span: None,
         bytes,
-        resume: Mark::default(),
-        end: Position::default(),
+        resume: start,
+        end: start,
     };
     let mut problems = Problems::new(&checked.name);
-    let mut progress = Progress::new("checking", Position::default(), bytes);
+    let mut progress = Progress::new("checking", start.position, bytes);
     let mut user_hashes = HashSet::new();
     let mut roster = plan.derive_roster.as_ref().map(|_| Users::default());
     let mut too_old: Option<TooOld> = None;
-    let mut mark = Mark::default();
+    let mut mark = start;
     loop {
         let next = log.advance()?;
         if next == Next::End {
@@ -131,7 +135,7 @@ pub fn check(plan: &Plan, known: Option<Mark>, stopped: &dyn Fn() -> bool) -> an
     }
     drop(progress);
     checked.users = user_hashes.len();
-    checked.end = mark.position;
+    checked.end = mark;
     report_bad(plan, &checked, problems)?;
     if let Some(too_old) = too_old {
         return Err(plan.refuse_old(&checked, too_old).into());
@@ -149,12 +153,14 @@ fn report_bad(plan: &Plan, checked: &Checked, problems: Problems) -> Result<(), 
         return Ok(());
     }
     let more = if checked.bad > LISTED { "\n  and more" } else { "" };
-    let text = format!("{problems}{more}");
     if plan.skip_bad {
-        eprintln!("{text}");
+        eprintln!("{}{more}", problems.told("these rows are left out"));
         return Ok(());
     }
-    Err(BadInput::new(format!("{text}\n(--skip-bad leaves such rows out)")))
+    let text = problems.told("nothing was sent");
+    Err(BadInput::new(format!(
+        "{text}{more}\n(--skip-bad leaves such rows out)"
+    )))
 }
 
 /// Sends what follows `checked.resume`, keeps in `state` how far Kafka has acknowledged it, and waits for all of it.
@@ -166,6 +172,7 @@ pub fn send(
     stopped: &dyn Fn() -> bool,
 ) -> anyhow::Result<String> {
     let started = Instant::now();
+    state.save(&checked.resume)?;
     let outcome = send_rows(plan, checked, &mut sender, state, stopped);
     if let Some(mark) = sender.acknowledged() {
         state.save(&mark)?;
@@ -181,7 +188,7 @@ pub fn send(
         }
         outcome => {
             let reached = state.load().unwrap_or(checked.resume).position.records;
-            let all = checked.end.records;
+            let all = checked.end.position.records;
             let told = format!("acknowledged up to row {reached} of {all}; the same command goes on from there");
             match outcome {
                 Err(error) => Err(error.context(told)),
@@ -206,16 +213,20 @@ fn send_rows(
     let mut event = String::new();
     let mut sent = 0;
     let mut mark = checked.resume;
-    while mark.position.records < checked.end.records {
+    while mark.position.records < checked.end.position.records {
         let next = log.advance()?;
         if next == Next::End {
             bail!("{} became shorter while it was sent", checked.name);
         }
         let id = log.hash(plan.seed());
-        if let Ok(action) = plan.read(next, &log) {
-            envelope.write(id, &action, &mut event);
-            sender.send(action.user, &event)?;
-            sent += 1;
+        match plan.read(next, &log) {
+            Ok(action) => {
+                envelope.write(id, &action, &mut event);
+                sender.send(action.user, &event)?;
+                sent += 1;
+            }
+            Err(_) if plan.skip_bad => {}
+            Err(_) => bail!("{}: line {}: changed while the log was sent", checked.name, log.line()),
         }
         mark.after(id, log.position());
         sender.passed(mark);
@@ -236,7 +247,7 @@ fn send_rows(
             break;
         }
     }
-    let all = mark.position == checked.end && sender.settled()?;
+    let all = mark == checked.end && sender.settled()?;
     Ok(all.then_some(sent))
 }
 

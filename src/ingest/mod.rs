@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::ops::{self, Health};
 use crate::store::{Store, migrate, rebuild};
 
 /// The pause before a worker that failed joins the group again.
@@ -76,5 +77,14 @@ pub async fn work(config: Config, metrics: Arc<Metrics>, shutdown: CancellationT
 
 /// `uptake ingest`: one worker and its operations port.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    work(config, Arc::new(Metrics::default()), shutdown).await
+    let metrics = Arc::new(Metrics::default());
+    let health = Health::default()
+        .with_clickhouse(&Store::new(&config.clickhouse))
+        .with_kafka(&config.kafka.brokers);
+    let listener = ops::bind(config.ops.listen).await?;
+    // Ends with the work, also where that ends with an error.
+    let serving = shutdown.child_token();
+    let _stop_serving = serving.clone().drop_guard();
+    tokio::spawn(ops::serve(listener, health, metrics.clone(), serving));
+    work(config, metrics, shutdown).await
 }

@@ -72,6 +72,17 @@ entry_points! {
     chdb_destroy_query_result: OfHandle<()>,
 }
 
+/// An error that says how to get the engine, if it is not there.
+pub fn check_library(library: &Path) -> Result<(), BadInput> {
+    match library.is_file() {
+        true => Ok(()),
+        false => Err(BadInput::new(format!(
+            "embedded.chdb_library = {}: no such file; run `make tools` to fetch ClickHouse's embedded engine",
+            library.display()
+        ))),
+    }
+}
+
 /// The engine of this process, open on one data directory.
 pub struct Engine {
     api: Arc<Api>,
@@ -83,13 +94,7 @@ pub struct Engine {
 impl Engine {
     /// Loads `library` and opens the data directory that `config_file` and `path` name.
     pub fn open(library: &Path, path: &Path, config_file: &Path) -> anyhow::Result<Self> {
-        if !library.is_file() {
-            return Err(BadInput::new(format!(
-                "embedded.chdb_library = {}: no such file; run `make tools` to fetch ClickHouse's embedded engine",
-                library.display()
-            ))
-            .into());
-        }
+        check_library(library)?;
         // SAFETY: initialising libchdb has no precondition but being done once; the library is never unloaded, because
         // the engine's threads run in its code until the process ends.
         let loaded = unsafe { libloading::Library::new(library) }

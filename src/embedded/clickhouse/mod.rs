@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config};
 
+pub use self::engine::check_library;
 use self::engine::{Engine, Params};
 use self::http::Interface;
 use self::pool::Pool;

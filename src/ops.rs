@@ -1,11 +1,12 @@
 //! The operations port: `/livez`, `/readyz`, `/metrics`. Without authentication: it is for the cluster, not for people.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -121,4 +122,11 @@ async fn get_readiness(State(ops): State<Ops>) -> Response {
 async fn get_metrics(State(ops): State<Ops>) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(CONTENT_TYPE, kind)], ops.metrics.render()).into_response()
+}
+
+/// Listens, or says on which address that failed.
+pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}"))
 }
