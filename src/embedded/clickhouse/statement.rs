@@ -111,7 +111,7 @@ fn output_format(sql: &[u8], mut words: Words<'_>) -> Option<String> {
     None
 }
 
-/// The words of a statement, without comments, quoted text and punctuation.
+/// The words of a statement, quoted names among them, without comments, string literals and punctuation.
 struct Words<'a> {
     sql: &'a [u8],
     at: usize,
@@ -142,7 +142,8 @@ impl Words<'_> {
             let rest = &self.sql[self.at..];
             let first = *rest.first()?;
             let length = match first {
-                b'\'' | b'"' | b'`' => quoted(rest),
+                b'\'' => quoted(rest),
+                b'"' | b'`' => return Some(self.word(quoted(rest), after_dot)),
                 b'-' if rest.starts_with(b"--") => line(rest),
                 b'#' => line(rest),
                 b'/' if rest.starts_with(b"/*") => rest
@@ -162,19 +163,23 @@ impl Words<'_> {
                     let end = rest
                         .iter()
                         .position(|b| !(b.is_ascii_alphanumeric() || *b == b'_' || *b >= 0x80));
-                    let start = self.at;
-                    self.at += end.unwrap_or(rest.len());
-                    return Some(Word {
-                        start,
-                        end: self.at,
-                        depth: self.depth,
-                        after_dot,
-                    });
+                    return Some(self.word(end.unwrap_or(rest.len()), after_dot));
                 }
                 _ => 1,
             };
             after_dot = first == b'.' || (after_dot && first.is_ascii_whitespace());
             self.at += length;
+        }
+    }
+
+    fn word(&mut self, length: usize, after_dot: bool) -> Word {
+        let start = self.at;
+        self.at += length;
+        Word {
+            start,
+            end: self.at,
+            depth: self.depth,
+            after_dot,
         }
     }
 }
@@ -253,6 +258,20 @@ mod tests {
                 data: 29
             }
         );
+    }
+
+    #[test]
+    fn a_quoted_table_is_a_name_and_the_format_after_it_is_none() {
+        for sql in [
+            "INSERT INTO `t`(`a`) FORMAT CSV",
+            "INSERT INTO `d`.`t` FORMAT CSV",
+            "INSERT INTO \"t\" FORMAT CSV",
+        ] {
+            let Insert { format, .. } = of(sql) else {
+                panic!("not an insert: {sql}")
+            };
+            assert_eq!(format, some("CSV"), "{sql}");
+        }
     }
 
     #[test]
