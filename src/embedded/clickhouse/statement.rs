@@ -39,14 +39,16 @@ impl Statement {
     }
 
     fn insert(sql: &[u8], mut words: Words<'_>) -> Self {
-        let mut names_follow = false;
+        let mut name_after = None;
         while let Some(word) = words.next() {
-            let is_name = std::mem::take(&mut names_follow) || word.after_dot;
+            // A quoted name is no word: what comes after it is none either.
+            let directly = |end: usize| sql[end..word.start].iter().all(u8::is_ascii_whitespace);
+            let is_name = name_after.take().is_some_and(directly) || word.after_dot;
             if word.depth > 0 || is_name {
                 continue;
             }
             if word.is(sql, "INTO") || word.is(sql, "TABLE") || word.is(sql, "FUNCTION") {
-                names_follow = true;
+                name_after = Some(word.end);
             } else if word.is(sql, "FORMAT") {
                 let Some(name) = words.next() else { break };
                 let format = String::from_utf8_lossy(name.bytes(sql)).into_owned();
@@ -219,6 +221,14 @@ mod tests {
         assert_eq!(&sql[..head], "INSERT INTO t (a, `format`) SETTINGS x = 'FORMAT y' ");
         assert_eq!(format, some("CSV"));
         assert_eq!(&sql[data..], "1,2\n");
+    }
+
+    #[test]
+    fn a_quoted_table_does_not_hide_the_format() {
+        let Insert { format, .. } = of("INSERT INTO `roster`(`user`) FORMAT RowBinaryWithNamesAndTypes") else {
+            panic!("not an insert")
+        };
+        assert_eq!(format, some("RowBinaryWithNamesAndTypes"));
     }
 
     #[test]
