@@ -88,6 +88,10 @@ impl Child {
         ))
     }
 
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// How it ended, once it has.
     pub async fn ended(&mut self) -> String {
         match self.ended.wait_for(Option::is_some).await {

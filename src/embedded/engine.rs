@@ -23,16 +23,18 @@ const READY: &str = "clickhouse: http://";
 /// Where the engine keeps its data and where it is reached. Outlives the engine's process, so that another can take its place.
 #[derive(Debug)]
 pub struct Engine {
+    program: PathBuf,
     dir: PathBuf,
     listen: SocketAddr,
 }
 
 impl Engine {
-    /// Writes the child's configuration into `dir`.
-    pub fn prepare(dir: &Path, config: &Config) -> anyhow::Result<Self> {
+    /// Writes the child's configuration into `dir`. `program` is the `uptake` to run.
+    pub fn prepare(program: PathBuf, dir: &Path, config: &Config) -> anyhow::Result<Self> {
         super::clickhouse::check_library(&config.embedded.chdb_library)?;
         std::fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
         let engine = Self {
+            program,
             dir: std::path::absolute(dir)?,
             listen: (Ipv4Addr::LOCALHOST, config.embedded.clickhouse_port).into(),
         };
@@ -86,7 +88,7 @@ impl Engine {
     pub async fn start(&mut self) -> anyhow::Result<Running> {
         let log = self.log();
         let log_end = std::fs::metadata(&log).map_or(0, |m| m.len());
-        let mut command = Command::new(std::env::current_exe().context("the path of this program")?);
+        let mut command = Command::new(&self.program);
         command
             .arg("--config")
             .arg(self.config_file())
@@ -122,6 +124,10 @@ pub struct Running {
 }
 
 impl Running {
+    pub fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
     /// How its process ended, once it has.
     pub async fn ended(&mut self) -> String {
         self.child.ended().await

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use tokio_util::sync::CancellationToken;
 
 use crate::config;
 use crate::error::BadInput;
@@ -157,17 +158,23 @@ group.initial.rebalance.delay.ms=0
             .set("reconnect.backoff.max.ms", "200")
             .create()?;
         let address = self.address();
+        // Whoever gives up waiting must not leave a thread that goes on asking.
+        let given_up = CancellationToken::new();
+        let _give_up = given_up.clone().drop_guard();
         let asked = tokio::task::spawn_blocking(move || {
             let started = Instant::now();
             loop {
                 match client.fetch_metadata(None, Duration::from_millis(500)) {
                     Ok(metadata) if !metadata.brokers().is_empty() => return Ok(()),
+                    _ if given_up.is_cancelled() => bail!("no longer waited for"),
                     _ if started.elapsed() < START_TIMEOUT => std::thread::sleep(Duration::from_millis(50)),
                     Ok(_) => bail!("Kafka at {address} knew no broker within {} s", START_TIMEOUT.as_secs()),
-                    Err(error) => bail!(
-                        "Kafka at {address} did not answer within {} s: {error}",
-                        START_TIMEOUT.as_secs()
-                    ),
+                    Err(error) => {
+                        bail!(
+                            "Kafka at {address} did not answer within {} s: {error}",
+                            START_TIMEOUT.as_secs()
+                        )
+                    }
                 }
             }
         });
@@ -181,6 +188,10 @@ pub struct Broker {
 }
 
 impl Broker {
+    pub fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
     /// How its process ended, once it has.
     pub async fn ended(&mut self) -> String {
         self.child.ended().await

@@ -2,7 +2,7 @@
 
 mod child;
 pub mod clickhouse;
-mod engine;
+pub mod engine;
 pub mod kafka;
 pub mod up;
 

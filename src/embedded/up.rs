@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,12 +18,13 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::api;
 use crate::config::{Config, Endpoints};
 use crate::error::BadInput;
+use crate::ingest;
 use crate::metrics::Metrics;
-use crate::ops::{self, Health};
-use crate::store::Store;
-use crate::{api, ingest, store};
+use crate::ops;
+use crate::store::{Store, migrate};
 
 use super::engine::{self, Engine};
 use super::kafka::{Broker, Kafka};
@@ -61,15 +63,8 @@ async fn serve(
     config.kafka.brokers = children.kafka.address();
     config.clickhouse.url = children.engine.url();
     let config = config.resolve()?;
-    store::migrate::run(config.clone()).await?;
+    migrate::run(config.clone()).await?;
 
-    let bind = async |key: &str, address| {
-        TcpListener::bind(address).await.map_err(|e| {
-            BadInput::new(format!(
-                "configuration: {key} = {address}: {e}; give another port, or 0 for any free one"
-            ))
-        })
-    };
     let api_listener = bind("api.listen", config.api.listen).await?;
     let ops_listener = bind("ops.listen", config.ops.listen).await?;
     let endpoints = Endpoints {
@@ -79,22 +74,18 @@ async fn serve(
         ops: format!("http://{}", ops_listener.local_addr()?),
     };
 
-    let mut services = JoinSet::new();
     let stop = CancellationToken::new();
     let metrics = Arc::new(Metrics::default());
-    let health = Health::default()
+    let health = ops::Health::default()
         .with_clickhouse(&Store::new(&config.clickhouse))
         .with_kafka(&config.kafka.brokers);
-    let ops = ops::serve(ops_listener, health, metrics.clone(), stop.clone());
-    services.spawn(named("the operations port", ops));
-    services.spawn(named(
-        "ingest",
-        ingest::work(config.clone(), metrics.clone(), stop.clone()),
-    ));
-    services.spawn(named(
-        "the API",
-        api::serve(config.clone(), api_listener, metrics, stop.clone()),
-    ));
+    let ingest = ingest::work(config.clone(), metrics.clone(), stop.clone());
+    let api = api::serve(config.clone(), api_listener, metrics.clone(), stop.clone());
+    let ops = ops::serve(ops_listener, health, metrics, stop.clone());
+    let mut services = JoinSet::new();
+    services.spawn(async { ("ingest", ingest.await) });
+    services.spawn(async { ("the API", api.await) });
+    services.spawn(async { ("the operations port", ops.await) });
     let announced = Announced::write(&config.data_dir, &endpoints)?;
     print_ready(&config, &endpoints, started.elapsed());
 
@@ -124,11 +115,13 @@ async fn serve(
     outcome
 }
 
-async fn named(
-    name: &'static str,
-    service: impl Future<Output = anyhow::Result<()>>,
-) -> (&'static str, anyhow::Result<()>) {
-    (name, service.await)
+async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, BadInput> {
+    let listener = TcpListener::bind(address).await;
+    listener.map_err(|e| {
+        BadInput::new(format!(
+            "configuration: {key} = {address}: {e}; give another port, or 0 for any free one"
+        ))
+    })
 }
 
 /// Kafka and the engine, with their running processes.
@@ -142,7 +135,8 @@ struct Children {
 impl Children {
     /// None when `shutdown` came first.
     async fn start(config: &Config, shutdown: &CancellationToken) -> anyhow::Result<Option<Self>> {
-        let mut engine = Engine::prepare(&config.data_dir.join("clickhouse"), config)?;
+        let program = std::env::current_exe().context("the path of this program")?;
+        let mut engine = Engine::prepare(program, &config.data_dir.join("clickhouse"), config)?;
         let both = async {
             let kafka = async {
                 let kafka = Kafka::prepare(&config.data_dir.join("kafka"), &config.embedded).await?;

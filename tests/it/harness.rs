@@ -1,0 +1,174 @@
+//! What every test stands on: one broker and one engine for the whole run, started by whoever needs them first; for each
+//! test its own database and topics.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use tokio::sync::OnceCell;
+use uptake::config::{Config, Secret};
+use uptake::embedded::engine::{Engine, Running};
+use uptake::embedded::kafka::{Broker, Kafka};
+use uptake::store::{Store, migrate};
+
+/// The program under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_uptake");
+
+/// The longest a test waits for anything.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The shared broker and engine. They die with the process of the tests.
+pub struct Parts {
+    /// `host:port`
+    pub kafka: String,
+    /// `http://host:port`
+    pub clickhouse: String,
+    _children: (Broker, Running),
+}
+
+/// The shared parts, started by the first call.
+pub async fn parts() -> &'static Parts {
+    static PARTS: OnceCell<Parts> = OnceCell::const_new();
+    PARTS
+        .get_or_init(|| async {
+            let dir = directory("parts");
+            let mut config = config();
+            config.embedded.kafka_port = 0;
+            config.embedded.clickhouse_port = 0;
+            let mut engine = Engine::prepare(PROGRAM.into(), &dir.join("clickhouse"), &config).expect("engine");
+            let kafka = async {
+                let kafka = Kafka::prepare(&dir.join("kafka"), &config.embedded)
+                    .await
+                    .expect("Kafka");
+                let broker = kafka.start().await.expect("Kafka starts");
+                (kafka.address(), broker)
+            };
+            let ((address, broker), running) =
+                tokio::join!(kafka, async { engine.start().await.expect("engine starts") });
+            Parts {
+                kafka: address,
+                clickhouse: engine.url(),
+                _children: (broker, running),
+            }
+        })
+        .await
+}
+
+/// The defaults, with what the environment says about where the components are.
+pub fn config() -> Config {
+    let mut config = Config::load(None).expect("the default configuration");
+    config.privacy.secret = Secret::new("the pseudonyms of the tests need a key");
+    config
+}
+
+/// An empty directory of this process. Those of earlier runs are removed.
+pub fn directory(name: &str) -> PathBuf {
+    let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join("it");
+    for entry in std::fs::read_dir(&all).into_iter().flatten().flatten() {
+        let pid = entry.file_name().to_string_lossy().into_owned();
+        if !Path::new("/proc").join(pid).exists() {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    let dir = all
+        .join(std::process::id().to_string())
+        .join(format!("{name}-{}", unique()));
+    std::fs::create_dir_all(&dir).expect("a directory for the test");
+    dir
+}
+
+/// A database and topics of one test.
+pub struct Fixture {
+    /// Resolved: addresses and secret are set.
+    pub config: Config,
+    pub store: Store,
+    producer: FutureProducer,
+}
+
+impl Fixture {
+    /// Migrated and empty.
+    pub async fn new() -> Self {
+        let fixture = Self::bare().await;
+        migrate::run(fixture.config.clone()).await.expect("migrations");
+        fixture
+    }
+
+    /// Not migrated: neither database nor topics exist.
+    pub async fn bare() -> Self {
+        let parts = parts().await;
+        let name = unique();
+        let mut config = config();
+        config.data_dir = directory("data");
+        config.kafka.brokers = parts.kafka.clone();
+        config.kafka.topic = format!("events.{name}");
+        config.kafka.rejected_topic = format!("rejected.{name}");
+        config.kafka.group_id = format!("group.{name}");
+        config.clickhouse.url = parts.clickhouse.clone();
+        config.clickhouse.database = format!("test_{name}");
+        let producer = ClientConfig::new()
+            .set("bootstrap.servers", &parts.kafka)
+            .set("linger.ms", "5")
+            .create()
+            .expect("a producer");
+        Self {
+            store: Store::new(&config.clickhouse),
+            config,
+            producer,
+        }
+    }
+
+    /// Sends one message to the topic of events and waits until Kafka has it.
+    pub async fn produce(&self, key: &str, payload: impl AsRef<[u8]>) {
+        let record = FutureRecord::to(&self.config.kafka.topic)
+            .key(key)
+            .payload(payload.as_ref());
+        self.producer
+            .send(record, PATIENCE)
+            .await
+            .expect("Kafka takes the message");
+    }
+
+    /// A single number.
+    pub async fn number(&self, sql: &str) -> u64 {
+        self.store.client().query(sql).fetch_one::<u64>().await.expect(sql)
+    }
+
+    /// The program with this fixture's configuration in its environment.
+    pub fn program(&self) -> Command {
+        let config = &self.config;
+        let mut program = Command::new(PROGRAM);
+        let settings = [
+            ("DATA_DIR", config.data_dir.display().to_string()),
+            ("KAFKA__BROKERS", config.kafka.brokers.clone()),
+            ("KAFKA__TOPIC", config.kafka.topic.clone()),
+            ("KAFKA__REJECTED_TOPIC", config.kafka.rejected_topic.clone()),
+            ("KAFKA__GROUP_ID", config.kafka.group_id.clone()),
+            ("CLICKHOUSE__URL", config.clickhouse.url.clone()),
+            ("CLICKHOUSE__DATABASE", config.clickhouse.database.clone()),
+            ("PRIVACY__SECRET", config.privacy.secret.expose().to_owned()),
+            ("API__LISTEN", "127.0.0.1:0".to_owned()),
+            ("OPS__LISTEN", "127.0.0.1:0".to_owned()),
+        ];
+        program.envs(settings.map(|(key, value)| (format!("UPTAKE__{key}"), value)));
+        program
+    }
+}
+
+/// Asks until the answer is yes. `what` is what one waits for.
+pub async fn eventually(what: &str, mut ask: impl AsyncFnMut() -> bool) {
+    let started = Instant::now();
+    while !ask().await {
+        assert!(
+            started.elapsed() < PATIENCE,
+            "{what}: not within {} s",
+            PATIENCE.as_secs()
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn unique() -> String {
+    uuid::Uuid::new_v4().simple().to_string()[..12].to_owned()
+}

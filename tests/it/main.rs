@@ -1,0 +1,6 @@
+//! The program against the real broker and the real engine. A missing component fails a test; nothing is skipped.
+
+mod engine;
+mod harness;
+mod kafka;
+mod up;

@@ -1,0 +1,1 @@
+//! `uptake up`: everything on one machine.
