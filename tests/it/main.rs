@@ -1,6 +1,8 @@
 //! The program against the real broker and the real engine. A missing component fails a test; nothing is skipped.
 
+mod api;
 mod engine;
 mod harness;
 mod kafka;
+mod numbers;
 mod up;
