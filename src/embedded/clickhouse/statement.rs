@@ -109,7 +109,7 @@ fn output_format(sql: &[u8], mut words: Words<'_>) -> Option<String> {
     None
 }
 
-/// The words of a statement, without comments, quoted text and punctuation.
+/// The words of a statement, quoted names and texts among them, without comments and punctuation.
 struct Words<'a> {
     sql: &'a [u8],
     at: usize,
@@ -140,7 +140,16 @@ impl Words<'_> {
             let rest = &self.sql[self.at..];
             let first = *rest.first()?;
             let length = match first {
-                b'\'' | b'"' | b'`' => quoted(rest),
+                b'\'' | b'"' | b'`' => {
+                    let start = self.at;
+                    self.at += quoted(rest);
+                    return Some(Word {
+                        start,
+                        end: self.at,
+                        depth: self.depth,
+                        after_dot,
+                    });
+                }
                 b'-' if rest.starts_with(b"--") => line(rest),
                 b'#' => line(rest),
                 b'/' if rest.starts_with(b"/*") => rest
@@ -217,6 +226,20 @@ mod tests {
     }
 
     #[test]
+    fn a_quoted_table_is_no_keyword_and_hides_none() {
+        let sql = "INSERT INTO `t`(`a`) FORMAT RowBinary";
+        let format = some("RowBinary");
+        assert_eq!(
+            of(sql),
+            Insert {
+                head: 21,
+                format,
+                data: sql.len()
+            }
+        );
+    }
+
+    #[test]
     fn binary_data_may_begin_with_a_line_end_of_their_own() {
         let sql = "INSERT INTO t FORMAT RowBinary\n\n";
         let Insert { data, .. } = of(sql) else {
@@ -251,6 +274,7 @@ mod tests {
             "INSERT INTO t VALUES (1)",
             "INSERT INTO t (a) SELECT 1",
             "INSERT INTO format SELECT 1 FORMAT CSV",
+            "INSERT INTO `t`(`a`) SELECT 1",
         ] {
             assert_eq!(of(sql), Other { format: None }, "{sql}");
         }
