@@ -53,7 +53,7 @@ impl DbError {
             192 | 193 | 512 | 516 => StatusCode::FORBIDDEN,
             // Arguments, everything that cannot be parsed, wrong types.
             6 | 25 | 26 | 27 | 36 | 38 | 41 | 52 | 53 | 62 | 69 | 72 | 117 | 167 | 168 | 321 | 376 | 427 | 441
-            | 675 | 676 => StatusCode::BAD_REQUEST,
+            | 456 | 675 | 676 => StatusCode::BAD_REQUEST,
             // Unknown identifier, function, type, storage, table, database, setting, format …
             46 | 47 | 50 | 56 | 60 | 63 | 73 | 78 | 81 | 99 | 115 | 336 => StatusCode::NOT_FOUND,
             159 => StatusCode::REQUEST_TIMEOUT,
