@@ -3,4 +3,5 @@
 mod engine;
 mod harness;
 mod kafka;
+mod simulate;
 mod up;
