@@ -7,7 +7,7 @@ use utoipa::IntoParams;
 
 use super::App;
 use super::error::{Error, ProblemDetails};
-use super::params::{Parameters, WindowParams};
+use super::params::{ByParams, Parameters, WindowParams};
 use crate::measure::adoption::{self, Adoption, Measure, Request};
 use crate::measure::{Choice, Dimension, Grain};
 
@@ -16,8 +16,6 @@ use crate::measure::{Choice, Dimension, Grain};
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "a description for OpenAPI")]
 pub struct AdoptionParams {
-    /// `none` (default), `unit`, `role`, `tier`, `site` or `phase`.
-    by: Option<String>,
     /// `active` (default: feature clicks) or `login`.
     measure: Option<String>,
     /// `day`, `week` or `month`: the answer then has `periods` too.
@@ -29,7 +27,7 @@ pub struct AdoptionParams {
     get,
     path = "/api/v1/systems/{system}/adoption",
     tag = "adoption",
-    params(("system" = String, Path), WindowParams, AdoptionParams),
+    params(("system" = String, Path), WindowParams, ByParams, AdoptionParams),
     responses(
         (status = 200, body = Adoption),
         (status = "default", body = ProblemDetails, content_type = "application/problem+json")

@@ -68,6 +68,23 @@ impl From<measure::Error> for Error {
     }
 }
 
+/// What the store reports: that ClickHouse does not answer, or something that is ours to mend.
+impl From<anyhow::Error> for Error {
+    fn from(error: anyhow::Error) -> Self {
+        let network = |cause: &(dyn std::error::Error + 'static)| {
+            matches!(
+                cause.downcast_ref(),
+                Some(clickhouse::error::Error::Network(_) | clickhouse::error::Error::TimedOut)
+            )
+        };
+        if error.chain().any(network) {
+            Self::Unavailable(error)
+        } else {
+            Self::Internal(error)
+        }
+    }
+}
+
 impl Error {
     pub fn parameter(place: &str, value: impl Into<String>, expected: impl Into<String>) -> Self {
         Self::InvalidParameter(Problem {
@@ -83,6 +100,13 @@ impl Error {
             value: value.into(),
             expected: expected.into(),
         })
+    }
+
+    pub fn unsupported(given: &str, expected: &'static str) -> Self {
+        Self::UnsupportedMediaType {
+            given: given.to_owned(),
+            expected,
+        }
     }
 
     fn status_and_code(&self) -> (StatusCode, &'static str) {

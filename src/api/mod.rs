@@ -4,10 +4,15 @@ mod adoption;
 pub mod auth;
 mod docs;
 mod error;
+mod features;
+mod heatmap;
+mod logins;
 mod observe;
 mod params;
+mod systems;
 pub mod token;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +20,8 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, Uri};
 use axum::middleware::from_fn_with_state;
-use tokio::net::TcpListener;
+use axum::serve::{Listener, ListenerExt};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -30,20 +36,27 @@ use crate::config::{Config, Retention};
 use crate::measure::{Reader, SystemContext};
 use crate::metrics::Metrics;
 use crate::ops::{self, Health};
+use crate::pseudonym::Pseudonymizer;
 use crate::store::{Store, migrate};
 
 /// What handlers share. Cheap to clone.
 #[derive(Clone)]
 struct App {
     reader: Reader,
+    store: Store,
+    pseudonymizer: Pseudonymizer,
     retention: Retention,
+    max_body_bytes: usize,
 }
 
 impl App {
     fn new(config: &Config, store: &Store) -> Self {
         Self {
             reader: Reader::new(store, Duration::from_millis(config.clickhouse.query_timeout_ms)),
+            store: store.clone(),
+            pseudonymizer: Pseudonymizer::new(config.privacy.secret.expose().as_bytes()),
             retention: config.retention.clone(),
+            max_body_bytes: config.api.max_body_bytes,
         }
     }
 
@@ -58,9 +71,19 @@ impl App {
 /// Every route that answers questions or takes documents, with its description.
 fn routes(app: App, tokens: Tokens) -> (Router, Description) {
     let read = OpenApiRouter::with_openapi(docs::Description::openapi())
+        .routes(routes!(systems::get_systems))
+        .routes(routes!(systems::get_system))
         .routes(routes!(adoption::get_adoption))
+        .routes(routes!(logins::get_logins))
+        .routes(routes!(features::get_features))
+        .routes(routes!(heatmap::get_hour_heatmap))
+        .routes(routes!(heatmap::get_feature_heatmap))
         .layer(from_fn_with_state(tokens.clone(), auth::require_viewer));
-    read.with_state(app).split_for_parts()
+    let write = OpenApiRouter::new()
+        .routes(routes!(systems::put_system))
+        .routes(routes!(systems::put_roster))
+        .layer(from_fn_with_state(tokens, auth::require_admin));
+    read.merge(write).with_state(app).split_for_parts()
 }
 
 /// The whole API with all its layers, outermost last.
@@ -114,8 +137,17 @@ pub async fn serve(
     let store = Store::new(&config.clickhouse);
     let address = listener.local_addr()?;
     tracing::info!("the API listens on http://{address}, its description is at http://{address}/docs");
-    axum::serve(listener, router(&config, &store, metrics))
+    axum::serve(without_delay(listener), router(&config, &store, metrics))
         .with_graceful_shutdown(shutdown.cancelled_owned())
         .await?;
     Ok(())
+}
+
+/// Small answers go out at once instead of waiting for the acknowledgement of the one before.
+fn without_delay(listener: TcpListener) -> impl Listener<Io = TcpStream, Addr = SocketAddr> {
+    listener.tap_io(|connection| {
+        if let Err(error) = connection.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY cannot be set");
+        }
+    })
 }

@@ -8,6 +8,7 @@ use jiff::civil::Date;
 use utoipa::IntoParams;
 
 use super::error::Error;
+use crate::event::is_system_name;
 use crate::measure::window::{FIRST_DAY, LAST_DAY};
 use crate::measure::{Choice, Frame, SystemContext, Window};
 
@@ -27,6 +28,15 @@ pub struct WindowParams {
     /// A local day in the window; `last_28d` ends with it. Default: yesterday in the system's time zone.
     #[param(value_type = Option<String>, format = Date)]
     on: Option<String>,
+}
+
+/// Documents a breakdown by any dimension.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "a description for OpenAPI")]
+pub struct ByParams {
+    /// `none` (default), `unit`, `role`, `tier`, `site` or `phase`.
+    by: Option<String>,
 }
 
 /// The query string, taken apart. Every parameter must be asked for before [`Parameters::finish`], which refuses the rest.
@@ -135,16 +145,9 @@ impl Parameters {
     }
 }
 
-/// 1 to 64 characters `[a-z0-9][a-z0-9_-]*`; anything else in the path is a system that cannot exist.
+/// What cannot be the name of a system is refused before storage is asked for it.
 pub fn system_name(name: String) -> Result<String, Error> {
-    let tail = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
-    let valid = name.len() <= 64
-        && name.bytes().all(tail)
-        && name
-            .bytes()
-            .next()
-            .is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    if valid {
+    if is_system_name(&name) {
         Ok(name)
     } else {
         Err(Error::UnknownSystem(name))

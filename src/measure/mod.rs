@@ -4,7 +4,10 @@
 //! so nothing here can show a group that is too small.
 
 pub mod adoption;
+pub mod features;
 pub mod group;
+pub mod heatmap;
+pub mod logins;
 pub mod quality;
 pub mod reader;
 pub mod system;

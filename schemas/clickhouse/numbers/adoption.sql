@@ -52,7 +52,7 @@ FROM
                     0 AS row_active,
                     multiIf({by:String} = 'unit', unit, {by:String} = 'role', role, {by:String} = 'tier', tier,
                         {by:String} = 'site', site, {by:String} = 'phase', phase, '') AS row_group,
-                    if(kind = 'person', toUInt64(least(entitled_to, period_to)) * 65536 + toUInt64(entitled_from), 0) AS row_rank
+                    if(kind = 'person', toUInt32(entitled_from) + 1, 0) AS row_rank
                 FROM roster
                 ARRAY JOIN arrayDistinct(arrayMap(
                     day -> multiIf({grain:String} = 'day', day,
@@ -75,5 +75,5 @@ FROM
         )
         GROUP BY GROUPING SETS ((period_from, group_of_user), (period_from))
         HAVING is_total OR (entitled_users > 0 AND {by:String} IN ('unit', 'role', 'tier', 'site', 'phase'))
-)
+    )
 )

@@ -1,0 +1,118 @@
+//! Features (M7 to M10): how many of those who should use a feature do, how much, and how they rank.
+
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::window::date_of;
+use super::{DataQuality, Error, Reader, SystemContext, Window, WindowAnswer, quality};
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Features {
+    pub system: String,
+    pub window: WindowAnswer,
+    /// Ranked by breadth, then clicks, then change, each descending with null last, then by key.
+    pub features: Vec<Feature>,
+    pub data_quality: DataQuality,
+}
+
+/// A feature that is catalogued or was clicked in the window. All numbers are null where suppressed.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FeatureUse)]
+pub struct Feature {
+    pub rank: u64,
+    pub feature: String,
+    /// What stands before the first dot of the key.
+    pub module: String,
+    pub title: Option<String>,
+    pub catalogued: bool,
+    #[schema(value_type = Option<String>, format = Date)]
+    pub released: Option<Date>,
+    /// Entitled persons who clicked it.
+    pub users: Option<u64>,
+    /// Those of them whose role is expected to use it.
+    pub expected_users: Option<u64>,
+    /// Entitled persons whose role is expected to use it; everyone entitled where no role is declared.
+    pub expected: Option<u64>,
+    /// `expected_users` ÷ `expected`.
+    pub breadth: Option<f64>,
+    /// Clicks of all users.
+    pub clicks: Option<u64>,
+    /// Median clicks per user and day of use.
+    pub depth: Option<f64>,
+    /// Entitled persons who used it on two or more of the window's last 28 days.
+    pub adopted_users: Option<u64>,
+    /// Breadth in the window of equal length before this one.
+    pub previous_breadth: Option<f64>,
+    /// Relative change of breadth against the window before.
+    pub change: Option<f64>,
+    /// Catalogued, released and without any click.
+    pub unused: bool,
+    /// Breadth is down by a fifth or more.
+    pub declining: bool,
+    pub suppressed: bool,
+}
+
+#[derive(clickhouse::Row, Deserialize)]
+struct Row {
+    feature: String,
+    module: String,
+    title: String,
+    catalogued: bool,
+    released: Option<u16>,
+    users: Option<u64>,
+    expected_users: Option<u64>,
+    expected: Option<u64>,
+    breadth: Option<f64>,
+    clicks: Option<u64>,
+    depth: Option<f64>,
+    adopted: Option<u64>,
+    previous_breadth: Option<f64>,
+    change: Option<f64>,
+    unused: bool,
+    declining: bool,
+    suppressed: bool,
+}
+
+const SQL: &str = "\
+SELECT feature, module, title, toBool(catalogued) AS catalogued, released, users, expected_users, expected, breadth, clicks, depth,
+    adopted, previous_breadth, change, toBool(unused) AS unused, toBool(declining) AS declining, toBool(suppressed) AS suppressed
+FROM features(system = {system:String}, from = {from:Date}, to = {to:Date})
+ORDER BY breadth DESC NULLS LAST, clicks DESC NULLS LAST, change DESC NULLS LAST, feature";
+
+pub async fn ask(reader: &Reader, system: SystemContext, window: Window) -> Result<Features, Error> {
+    let (rows, data_quality) = tokio::try_join!(
+        reader.rows::<Row>(reader.about(&system, window, SQL)),
+        quality::ask(reader, &system, window)
+    )?;
+    let ranked = (1..).zip(rows).map(|(rank, row)| feature(rank, row));
+    Ok(Features {
+        window: window.answer(&system),
+        system: system.name,
+        features: ranked.collect(),
+        data_quality,
+    })
+}
+
+fn feature(rank: u64, row: Row) -> Feature {
+    Feature {
+        rank,
+        feature: row.feature,
+        module: row.module,
+        title: Some(row.title).filter(|title| !title.is_empty()),
+        catalogued: row.catalogued,
+        released: row.released.map(date_of),
+        users: row.users,
+        expected_users: row.expected_users,
+        expected: row.expected,
+        breadth: row.breadth,
+        clicks: row.clicks,
+        depth: row.depth,
+        adopted_users: row.adopted,
+        previous_breadth: row.previous_breadth,
+        change: row.change,
+        unused: row.unused,
+        declining: row.declining,
+        suppressed: row.suppressed,
+    }
+}
