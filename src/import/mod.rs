@@ -172,16 +172,21 @@ impl Plan {
         })
     }
 
-    /// The same for the same file, cluster, topic, source and kind of event.
+    /// The same for the same file, read in the same way and sent to the same place. Read in another way, rows that were left
+    /// out before may be good now; sending the others again does no harm.
     fn state_file(&self, sender: &Sender, topic: &str) -> anyhow::Result<StateFile> {
+        let Rules {
+            kind, columns, clock, ..
+        } = &self.rules;
+        let zone = clock.zone.as_ref().and_then(TimeZone::iana_name);
+        let reading = format!("{kind:?} {columns:?} {:?} {zone:?} {}", clock.pattern, self.delimiter);
         let file = std::fs::canonicalize(&self.file)?;
-        let kind = self.rules.kind.event_type();
         let identity = [
             &file.to_string_lossy(),
             sender.cluster.as_str(),
             topic,
             &self.source,
-            kind,
+            &reading,
         ];
         Ok(StateFile::new(&self.data_dir, &identity))
     }
