@@ -198,8 +198,8 @@ impl Plan {
 
 fn format_of(file: &Path) -> Result<Format, BadInput> {
     match file.extension().and_then(|extension| extension.to_str()) {
-        Some("csv" | "tsv" | "txt") => Ok(Format::Csv),
-        Some("ndjson" | "jsonl" | "json") => Ok(Format::Ndjson),
+        Some("csv") => Ok(Format::Csv),
+        Some("ndjson" | "jsonl") => Ok(Format::Ndjson),
         _ => Err(BadInput::new(format!(
             "{}: expected a name that ends in .csv or .ndjson, or --format",
             file.display()

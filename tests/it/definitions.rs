@@ -39,11 +39,19 @@ async fn a_definition_counts_from_its_newest_version_on() {
     let (code, text) = told(&run(&fixture, &["apply", "-f", "-"], DEFINITION));
     assert!(code == Some(0) && text.contains("erp: unchanged"), "{text}");
 
-    let first = fixture.store.system("erp").await.unwrap().expect("defined");
+    let first = fixture
+        .store
+        .system("erp")
+        .await
+        .expect("the store answers")
+        .expect("defined");
     assert_eq!(first.zone, "Asia/Shanghai");
-    assert_eq!(first.phase_ids().unwrap(), ["pilot", "extension", "company"]);
+    assert_eq!(
+        first.phase_ids().expect("the store answers"),
+        ["pilot", "extension", "company"]
+    );
     let written = Definition::parse(DEFINITION, "").expect("valid");
-    assert_eq!(first.parsed().unwrap(), written);
+    assert_eq!(first.parsed().expect("the store answers"), written);
     let as_stored = "SELECT count() FROM systems WHERE week_start = 1 AND weekdays = [1, 2, 3, 4, 5]
         AND extra_working_days = [toDate('2026-10-10')] AND phases[1].4 = true AND phases[2].4 IS NULL
         AND features[1].4 = ['approver'] AND features[3].1 = '采购.订单.查询' AND features[3].5 = ''";
@@ -56,8 +64,10 @@ async fn a_definition_counts_from_its_newest_version_on() {
         "{text}"
     );
     let crm = DEFINITION.replace("system: erp", "system: crm");
-    apply_text(&fixture.config, &crm, "crm").await.unwrap();
-    let systems = fixture.store.systems().await.unwrap();
+    apply_text(&fixture.config, &crm, "crm")
+        .await
+        .expect("the store answers");
+    let systems = fixture.store.systems().await.expect("the store answers");
     let zones: Vec<_> = systems.iter().map(|s| (s.system.as_str(), s.zone.as_str())).collect();
     assert_eq!(zones, [("crm", "Asia/Shanghai"), ("erp", "Europe/Berlin")]);
     assert!(systems[1].version > first.version);
@@ -86,7 +96,9 @@ async fn a_bad_definition_changes_nothing_and_ends_with_2() {
 #[tokio::test]
 async fn a_roster_replaces_the_one_before_whole() {
     let fixture = Fixture::new().await;
-    apply_text(&fixture.config, DEFINITION, "example").await.unwrap();
+    apply_text(&fixture.config, DEFINITION, "example")
+        .await
+        .expect("the store answers");
     let import = ["roster", "import", "-", "--system", "erp"];
     let (code, text) = told(&run(&fixture, &import, ROSTER));
     assert!(code == Some(0) && text.contains("5 rows, 4 users"), "{text}");
@@ -96,7 +108,7 @@ async fn a_roster_replaces_the_one_before_whole() {
     let without_last = &ROSTER[..ROSTER.trim_end().rfind('\n').expect("lines") + 1];
     let second = import_text(&fixture.config, "erp", without_last, "roster")
         .await
-        .unwrap();
+        .expect("the store answers");
     assert_eq!((second.changed, second.rows, second.users), (true, 4, 3));
     let newest = "version = (SELECT max(version) FROM roster_versions WHERE system = 'erp')";
     let count = |what: &str| format!("SELECT count() FROM roster WHERE {newest} AND {what}");
@@ -116,7 +128,9 @@ async fn a_roster_replaces_the_one_before_whole() {
 #[tokio::test]
 async fn a_bad_roster_changes_nothing_and_every_bad_line_is_named() {
     let fixture = Fixture::new().await;
-    apply_text(&fixture.config, DEFINITION, "example").await.unwrap();
+    apply_text(&fixture.config, DEFINITION, "example")
+        .await
+        .expect("the store answers");
     let bad = format!(
         "{}u-1002,person,Sales,,,,,2026-07-01,\nu-9,person,,,,,nowhere,tomorrow,\n",
         ROSTER
