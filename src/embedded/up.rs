@@ -43,30 +43,32 @@ pub async fn run(config: Config, _args: Args, shutdown: CancellationToken) -> an
     let _lock = super::lock(&config.data_dir)?;
     // Left by one that was killed.
     let _ = std::fs::remove_file(config.data_dir.join(Endpoints::FILE));
+    // Before anything is started: a port that is taken must not cost the wait for the rest.
+    let api_listener = bind("api.listen", config.api.listen).await?;
+    let ops_listener = bind("ops.listen", config.ops.listen).await?;
     let mut children = match Children::start(&config, &shutdown).await? {
         Some(children) => children,
         None => return Ok(()),
     };
-    let outcome = serve(config, &mut children, started, &shutdown).await;
+    let services = async {
+        make_secret(&config)?;
+        let config = children.addressed(config).resolve()?;
+        migrate::run(config.clone()).await?;
+        serve(config, [api_listener, ops_listener], &mut children, started, &shutdown).await
+    };
+    let outcome = services.await;
     children.stop().await;
     outcome
 }
 
-/// From running children to the end of everything that uses them.
+/// From running children and an up-to-date schema to the end of everything that uses them.
 async fn serve(
-    mut config: Config,
+    config: Config,
+    [api_listener, ops_listener]: [TcpListener; 2],
     children: &mut Children,
     started: Instant,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<()> {
-    make_secret(&config)?;
-    config.kafka.brokers = children.kafka.address();
-    config.clickhouse.url = children.engine.url();
-    let config = config.resolve()?;
-    migrate::run(config.clone()).await?;
-
-    let api_listener = bind("api.listen", config.api.listen).await?;
-    let ops_listener = bind("ops.listen", config.ops.listen).await?;
     let endpoints = Endpoints {
         kafka: config.kafka.brokers.clone(),
         clickhouse: config.clickhouse.url.clone(),
@@ -155,6 +157,13 @@ impl Children {
             broker,
             running,
         }))
+    }
+
+    /// `config` with the addresses at which they are reached.
+    fn addressed(&self, mut config: Config) -> Config {
+        config.kafka.brokers = self.kafka.address();
+        config.clickhouse.url = self.engine.url();
+        config
     }
 
     /// Restarts what dies; returns the error that makes this useless.
