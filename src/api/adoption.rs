@@ -6,7 +6,7 @@ use axum::http::Uri;
 use utoipa::IntoParams;
 
 use super::App;
-use super::error::{Error, Problem};
+use super::error::{Error, ProblemDetails};
 use super::params::{Parameters, WindowParams};
 use crate::measure::adoption::{self, Adoption, Measure, Request};
 use crate::measure::{Choice, Dimension, Grain};
@@ -32,7 +32,7 @@ pub struct AdoptionParams {
     params(("system" = String, Path), WindowParams, AdoptionParams),
     responses(
         (status = 200, body = Adoption),
-        (status = "default", body = Problem, content_type = "application/problem+json")
+        (status = "default", body = ProblemDetails, content_type = "application/problem+json")
     )
 )]
 pub async fn get_adoption(

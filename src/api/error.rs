@@ -9,22 +9,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::config::Role;
+use crate::error::Problem;
 use crate::measure;
-
-/// One thing that is wrong with what was sent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Fault {
-    /// Where: a query parameter, `line 7: entitled_from`, `phases[0].go_live`.
-    pub place: String,
-    /// What stands there.
-    pub value: String,
-    /// What should.
-    pub expected: String,
-}
 
 /// The body of every answer that is not a success: `application/problem+json`.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Problem {
+pub struct ProblemDetails {
     /// Always `about:blank`: the code tells the problem.
     #[serde(rename = "type")]
     kind: &'static str,
@@ -36,19 +26,19 @@ pub struct Problem {
     /// For people.
     detail: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    errors: Vec<Fault>,
+    errors: Vec<Problem>,
 }
 
 #[derive(Debug)]
 pub enum Error {
     /// A query or path parameter that cannot be read, is unknown, or stands twice.
-    InvalidParameter(Fault),
+    InvalidParameter(Problem),
     /// A window that can be read and makes no sense.
-    InvalidWindow(Fault),
+    InvalidWindow(Problem),
     /// A body that is not what its content type says, or not text.
     UnreadableBody(String),
     /// A definition or roster of which at least one line is wrong. Nothing of it has been applied.
-    InvalidDocument(Vec<Fault>),
+    InvalidDocument(Vec<Problem>),
     UnsupportedMediaType {
         given: String,
         expected: &'static str,
@@ -80,7 +70,7 @@ impl From<measure::Error> for Error {
 
 impl Error {
     pub fn parameter(place: &str, value: impl Into<String>, expected: impl Into<String>) -> Self {
-        Self::InvalidParameter(Fault {
+        Self::InvalidParameter(Problem {
             place: place.to_owned(),
             value: value.into(),
             expected: expected.into(),
@@ -88,7 +78,7 @@ impl Error {
     }
 
     pub fn window(place: &str, value: impl Into<String>, expected: impl Into<String>) -> Self {
-        Self::InvalidWindow(Fault {
+        Self::InvalidWindow(Problem {
             place: place.to_owned(),
             value: value.into(),
             expected: expected.into(),
@@ -146,7 +136,7 @@ impl Error {
         }
     }
 
-    fn faults(self) -> Vec<Fault> {
+    fn faults(self) -> Vec<Problem> {
         match self {
             Self::InvalidParameter(fault) | Self::InvalidWindow(fault) => vec![fault],
             Self::InvalidDocument(faults) => faults,
@@ -162,7 +152,7 @@ impl IntoResponse for Error {
             tracing::error!(code, cause = format!("{cause:#}"), "a request failed");
         }
         let unauthenticated = matches!(self, Self::Unauthenticated);
-        let problem = Problem {
+        let problem = ProblemDetails {
             kind: "about:blank",
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),

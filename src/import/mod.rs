@@ -48,7 +48,7 @@ pub struct Args {
     /// The column of the user id (for NDJSON: the key)
     #[arg(long, value_name = "COLUMN")]
     user: String,
-    /// The column of the feature
+    /// The column of the feature; a login has none
     #[arg(long, value_name = "COLUMN", required_if_eq("event", "feature_click"))]
     feature: Option<String>,
     /// The column of the time
@@ -140,6 +140,7 @@ impl Plan {
             Some(format) => format,
             None => format_of(&args.file)?,
         };
+        let feature = args.feature.filter(|_| args.event == Kind::FeatureClick);
         let now = Timestamp::now();
         let days = config.retention.raw_days;
         Ok(Self {
@@ -154,7 +155,7 @@ impl Plan {
             zone: zone.clone().unwrap_or(TimeZone::UTC),
             rules: Rules {
                 kind: args.event,
-                columns: [Some(args.user), args.feature, Some(args.time), args.session, args.unit],
+                columns: [Some(args.user), feature, Some(args.time), args.session, args.unit],
                 clock: Clock {
                     pattern: args.time_format,
                     zone,

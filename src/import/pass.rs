@@ -298,3 +298,6 @@ impl Bad {
         problems.push(place, &self.value, self.expected.as_str());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,18 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::Choice;
-
-/// By what an answer is broken down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Dimension {
-    None,
-    Unit,
-    Role,
-    Tier,
-    Site,
-    Phase,
-}
+pub use crate::definition::Dimension;
 
 impl Choice for Dimension {
     const ALL: &'static [Self] = &[Self::None, Self::Unit, Self::Role, Self::Tier, Self::Site, Self::Phase];

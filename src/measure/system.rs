@@ -31,8 +31,8 @@ SELECT
     toBool(count() > 0) AS defined,
     toString(argMax(zone, version)) AS zone,
     argMax(week_start, version) AS week_start,
-    toBool((SELECT count() FROM (SELECT 1 FROM user_days WHERE system = {system:String} LIMIT 1))
-        + (SELECT count() FROM roster_versions WHERE system = {system:String}) > 0) AS seen
+    toBool({system:String} IN (SELECT system FROM user_days WHERE system = {system:String} LIMIT 1)
+        OR {system:String} IN (SELECT system FROM roster_versions WHERE system = {system:String})) AS seen
 FROM systems
 WHERE system = {system:String}";
 

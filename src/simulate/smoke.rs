@@ -11,11 +11,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::args::CompanyArgs;
 use super::company::Company;
 use super::compare::Comparison;
-use super::play::{Outcome, play};
+use super::introduce;
+use super::play::{Outcome, Script, play};
 use super::truth::{Messages, TruthFile};
-use super::{Args as SimulateArgs, introduce};
 use crate::config::Config;
 use crate::store::Store;
 use installation::Installation;
@@ -23,7 +24,7 @@ use installation::Installation;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    simulate: SimulateArgs,
+    company: CompanyArgs,
     /// Keep the temporary directory, and say where it is
     #[arg(long)]
     keep: bool,
@@ -39,7 +40,7 @@ pub async fn run(config: Config, args: Args, shutdown: CancellationToken) -> any
     let mut installation = Installation::start(&config, args.keep, &shutdown).await?;
     let (config, api) = (installation.config.clone(), installation.api.clone());
     let verdict = tokio::select! {
-        verdict = judge(&config, &api, &args.simulate, &shutdown) => verdict,
+        verdict = judge(&config, &api, &args.company, &shutdown) => verdict,
         died = installation.died() => Err(died),
         () = shutdown.cancelled() => Err(anyhow::anyhow!("stopped")),
     };
@@ -89,12 +90,17 @@ impl Verdict {
 async fn judge(
     config: &Config,
     api: &str,
-    args: &SimulateArgs,
+    args: &CompanyArgs,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<Verdict> {
     let company = Company::new(args.plan(config.retention.raw_days)?);
     introduce(config, &company).await?;
-    let script = args.script(Some(config.kafka.clone()), Some(config.privacy.min_group_size as usize));
+    let script = Script {
+        mishaps: args.mishaps(),
+        speed_up: 0.0,
+        destination: Some(config.kafka.clone()),
+        truth_for_min_group_size: Some(config.privacy.min_group_size as usize),
+    };
     let Outcome { messages, truth, took } = play(company, script, shutdown.clone()).await?;
     let truth = truth.context("a smoke run always computes the truth")?;
     println!("sent {} messages in {:.1} s", messages.sent(), took.as_secs_f64());
@@ -132,13 +138,13 @@ struct Counts {
 }
 
 const COUNTS: &str = "SELECT
-    (SELECT count() FROM events WHERE system = {system:String}) AS raw_rows,
-    (SELECT uniqExact(identity) FROM events WHERE system = {system:String}) AS raw_identities,
-    (SELECT sum(events) FROM user_days WHERE system = {system:String} AND zone = {zone:String}) AS user_day_events,
-    (SELECT sum(clicks) FROM user_days WHERE system = {system:String} AND zone = {zone:String}) AS user_day_clicks,
-    (SELECT sum(clicks) FROM feature_hours WHERE system = {system:String} AND zone = {zone:String}) AS feature_hour_clicks,
-    (SELECT sum(clicks) FROM feature_days WHERE system = {system:String} AND zone = {zone:String}) AS feature_day_clicks,
-    (SELECT uniqExact(kafka_topic, kafka_partition, kafka_offset) FROM rejects) AS rejects";
+    assumeNotNull((SELECT count() FROM events WHERE system = {system:String})) AS raw_rows,
+    assumeNotNull((SELECT uniqExact(identity) FROM events WHERE system = {system:String})) AS raw_identities,
+    assumeNotNull((SELECT sum(events) FROM user_days WHERE system = {system:String} AND zone = {zone:String})) AS user_day_events,
+    assumeNotNull((SELECT sum(clicks) FROM user_days WHERE system = {system:String} AND zone = {zone:String})) AS user_day_clicks,
+    assumeNotNull((SELECT sum(clicks) FROM feature_hours WHERE system = {system:String} AND zone = {zone:String})) AS feature_hour_clicks,
+    assumeNotNull((SELECT sum(clicks) FROM feature_days WHERE system = {system:String} AND zone = {zone:String})) AS feature_day_clicks,
+    assumeNotNull((SELECT uniqExact(kafka_topic, kafka_partition, kafka_offset) FROM rejects)) AS rejects";
 
 async fn read_counts(config: &Config, truth: &TruthFile) -> anyhow::Result<Counts> {
     let store = Store::new(&config.clickhouse);

@@ -25,50 +25,55 @@ SELECT
 FROM
 (
     SELECT
-        period_from,
-        grouping(group_of_user) = 1 AS is_total,
-        group_of_user AS group_name,
-        countIf(standing = 2) AS entitled_users,
-        countIf(standing = 2 AND is_active) AS active_users,
-        countIf(standing = 0) AS unentitled_users,
+        *,
         entitled_users > 0 AND entitled_users < {{min_group_size}} AS too_small,
         sum(too_small) OVER (PARTITION BY period_from, is_total) AS small_groups,
         row_number() OVER (PARTITION BY period_from, is_total ORDER BY too_small DESC, entitled_users, group_name) AS place
     FROM
     (
-        SELECT period_from, max(row_standing) AS standing, max(row_active) AS is_active, argMax(row_group, row_rank) AS group_of_user
+        SELECT
+            period_from,
+            grouping(group_of_user) = 1 AS is_total,
+            group_of_user AS group_name,
+            countIf(standing = 2) AS entitled_users,
+            countIf(standing = 2 AND is_active) AS active_users,
+            countIf(standing = 0) AS unentitled_users
         FROM
         (
-            SELECT
-                greatest({from:Date}, grain_from) AS period_from,
-                least({to:Date}, multiIf({grain:String} = 'day', grain_from + 1, {grain:String} = 'week', grain_from + 7,
-                    {grain:String} = 'month', addMonths(grain_from, 1), {to:Date})) AS period_to,
-                user,
-                if(kind = 'person', 2, 1) AS row_standing,
-                0 AS row_active,
-                multiIf({by:String} = 'unit', unit, {by:String} = 'role', role, {by:String} = 'tier', tier,
-                    {by:String} = 'site', site, {by:String} = 'phase', phase, '') AS row_group,
-                if(kind = 'person', toUInt64(least(entitled_to, period_to)) * 65536 + toUInt64(entitled_from), 0) AS row_rank
-            FROM roster
-            ARRAY JOIN arrayDistinct(arrayMap(
-                day -> multiIf({grain:String} = 'day', day,
-                    {grain:String} = 'week', day - (toDayOfWeek(day) + 7 - first_weekday) % 7,
-                    {grain:String} = 'month', toStartOfMonth(day), {from:Date}),
-                arrayMap(offset -> {from:Date} + offset, range(toUInt32({to:Date} - {from:Date}))))) AS grain_from
-            WHERE system = {system:String} AND version = current_roster
-                AND entitled_from < period_to AND entitled_to > period_from AND entitled_from < entitled_to
-            UNION ALL
-            SELECT
-                greatest({from:Date}, multiIf({grain:String} = 'day', local_date,
-                    {grain:String} = 'week', local_date - (toDayOfWeek(local_date) + 7 - first_weekday) % 7,
-                    {grain:String} = 'month', toStartOfMonth(local_date), {from:Date})),
-                {to:Date}, user, 0, 1, '', 0
-            FROM user_days
-            WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date}
-                AND if({measure:String} = 'login', logins, clicks) > 0
+            SELECT period_from, max(row_standing) AS standing, max(row_active) AS is_active, argMax(row_group, row_rank) AS group_of_user
+            FROM
+            (
+                SELECT
+                    greatest({from:Date}, grain_from) AS period_from,
+                    least({to:Date}, multiIf({grain:String} = 'day', grain_from + 1, {grain:String} = 'week', grain_from + 7,
+                        {grain:String} = 'month', addMonths(grain_from, 1), {to:Date})) AS period_to,
+                    user,
+                    if(kind = 'person', 2, 1) AS row_standing,
+                    0 AS row_active,
+                    multiIf({by:String} = 'unit', unit, {by:String} = 'role', role, {by:String} = 'tier', tier,
+                        {by:String} = 'site', site, {by:String} = 'phase', phase, '') AS row_group,
+                    if(kind = 'person', toUInt64(least(entitled_to, period_to)) * 65536 + toUInt64(entitled_from), 0) AS row_rank
+                FROM roster
+                ARRAY JOIN arrayDistinct(arrayMap(
+                    day -> multiIf({grain:String} = 'day', day,
+                        {grain:String} = 'week', day - (toDayOfWeek(day) + 7 - first_weekday) % 7,
+                        {grain:String} = 'month', toStartOfMonth(day), {from:Date}),
+                    arrayMap(offset -> {from:Date} + offset, range(toUInt32({to:Date} - {from:Date}))))) AS grain_from
+                WHERE system = {system:String} AND version = current_roster
+                    AND entitled_from < period_to AND entitled_to > period_from AND entitled_from < entitled_to
+                UNION ALL
+                SELECT
+                    greatest({from:Date}, multiIf({grain:String} = 'day', local_date,
+                        {grain:String} = 'week', local_date - (toDayOfWeek(local_date) + 7 - first_weekday) % 7,
+                        {grain:String} = 'month', toStartOfMonth(local_date), {from:Date})),
+                    {to:Date}, user, 0, 1, '', 0
+                FROM user_days
+                WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date}
+                    AND if({measure:String} = 'login', logins, clicks) > 0
+            )
+            GROUP BY period_from, user
         )
-        GROUP BY period_from, user
-    )
-    GROUP BY GROUPING SETS ((period_from, group_of_user), (period_from))
-    HAVING is_total OR (entitled_users > 0 AND {by:String} IN ('unit', 'role', 'tier', 'site', 'phase'))
+        GROUP BY GROUPING SETS ((period_from, group_of_user), (period_from))
+        HAVING is_total OR (entitled_users > 0 AND {by:String} IN ('unit', 'role', 'tier', 'site', 'phase'))
+)
 )

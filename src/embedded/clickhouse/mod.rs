@@ -2,15 +2,17 @@
 //!
 //! ```text
 //! http ─► statement (what is it?) ─► pool (a thread, a fresh connection) ─► engine (libchdb)
-//!   └─ compression, error: ClickHouse's wire forms
+//!   └─ auth, input, compression, error: ClickHouse's wire forms
 //! ```
 //!
 //! The engine has one user; who may ask is decided here.
 
+mod auth;
 mod compression;
 mod engine;
 mod error;
 mod http;
+mod input;
 mod pool;
 mod statement;
 

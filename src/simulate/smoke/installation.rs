@@ -25,16 +25,16 @@ pub struct Installation {
     pub api: String,
     child: Child,
     dir: TempDir,
+    keep: bool,
 }
 
 impl Installation {
-    /// Starts this very program as `uptake up` and waits until it is ready. With `keep` its directory stays.
+    /// Starts this very program as `uptake up` and waits until it is ready. With `keep`, its directory will stay.
     pub async fn start(config: &Config, keep: bool, shutdown: &CancellationToken) -> anyhow::Result<Self> {
-        let mut dir = tempfile::Builder::new()
+        let dir = tempfile::Builder::new()
             .prefix("uptake-smoke-")
             .tempdir()
             .context("temporary directory")?;
-        dir.disable_cleanup(keep);
         let program = std::env::current_exe().context("the path of this program")?;
         let data_dir = dir.path().join("data");
         let log_path = dir.path().join(LOG);
@@ -86,6 +86,7 @@ impl Installation {
             api: endpoints.api,
             child,
             dir,
+            keep,
         })
     }
 
@@ -101,10 +102,14 @@ impl Installation {
         tail(&self.dir.path().join(LOG))
     }
 
-    /// Asks the child to end and waits for it; removes the directory.
+    /// Asks the child to end and waits for it; removes the directory, unless it is to be kept.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         let status = terminate(&mut self.child).await?;
-        self.dir.close().context("removing the temporary directory")?;
+        if self.keep {
+            println!("everything is kept in {}", self.dir.keep().display());
+        } else {
+            self.dir.close().context("removing the temporary directory")?;
+        }
         ensure!(status.success(), "`uptake up` did not end well: {status}");
         Ok(())
     }
