@@ -23,6 +23,9 @@ use super::input::{InputBody, Parameters};
 use super::pool::{InputData, Pool, Reply, Request};
 use super::statement::Statement;
 
+/// Pieces of a body that may wait for the engine.
+const PIECES_AHEAD: usize = 4;
+
 /// What the handlers share.
 pub struct Interface {
     pub pool: Pool,
@@ -84,118 +87,83 @@ async fn answer(interface: &Interface, request: HttpRequest, query_id: &mut Stri
     let headers = request.headers().clone();
     auth::check(&interface.user, &interface.password, &headers, &parameters)?;
     if parameters.get("session_id").is_some_and(|id| !id.is_empty()) {
-        return Err(DbError::of(
-            48,
-            "NOT_IMPLEMENTED",
+        return Err(DbError::not_implemented(
             "the embedded engine keeps no HTTP sessions (session_id)",
         ));
     }
     let read_only = request.method() == Method::GET || request.method() == Method::HEAD;
-    let multipart = headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|t| t.as_bytes().starts_with(b"multipart/form-data"));
-    let mut body = if multipart {
-        parameters.read_multipart(request).await?;
-        InputBody::new(Body::empty(), false)
-    } else {
-        if headers.get(header::CONTENT_ENCODING).is_some_and(|e| e != "identity") {
-            return Err(DbError::of(
-                48,
-                "NOT_IMPLEMENTED",
-                "Content-Encoding is not supported; use decompress=1 (LZ4)",
-            ));
-        }
-        InputBody::new(request.into_body(), parameters.is_on("decompress"))
-    };
-
-    let mut sql = BytesMut::from(parameters.get("query").unwrap_or_default());
-    let mut statement = Statement::of(&sql);
-    let awaits_data = matches!(&statement, Statement::Insert { data, .. } if *data == sql.len());
-    if !awaits_data {
-        let at = sql.len();
-        body.read_to_end(&mut sql).await?;
-        if at > 0 && sql.len() > at {
-            let rest = sql.split_off(at);
-            sql.extend_from_slice(b"\n");
-            sql.unsplit(rest);
-        }
-        statement = Statement::of(&sql);
-    }
+    let mut body = InputBody::of(request, &mut parameters).await?;
+    let (sql, statement) = whole_statement(&parameters, &mut body).await?;
     if sql.trim_ascii().is_empty() {
         return match read_only {
             true => Ok("Ok.\n".into_response()),
-            false => Err(DbError::of(
-                62,
-                "SYNTAX_ERROR",
+            false => Err(DbError::syntax(
                 "Syntax error: failed at position 1 (end of query): Empty query",
             )),
         };
     }
 
+    let of_header = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let default_format = parameters
         .get("default_format")
-        .or_else(|| headers.get("X-ClickHouse-Format").and_then(|f| f.to_str().ok()))
-        .unwrap_or(if matches!(statement, Statement::Insert { .. }) {
-            "Values"
-        } else {
-            "TabSeparated"
-        })
-        .to_owned();
+        .or_else(|| of_header("X-ClickHouse-Format"));
+    let default_format = default_format.unwrap_or(statement.usual_format()).to_owned();
     let format = statement.format().unwrap_or(&default_format).to_owned();
-    let stream_as = matches!(statement, Statement::Select { .. })
-        .then(|| format.clone())
-        .filter(|_| !parameters.is_on("wait_end_of_query"));
-    let sql = sql.freeze();
-    let (sql, feed) = match statement {
-        Statement::Insert { head, data, .. } => (sql.slice(..head), Some(sql.slice(data..))),
-        _ => (sql, None),
-    };
-    let (input, sender) = match feed.is_some() {
-        true => {
-            let (sender, pieces) = mpsc::channel(4);
-            (
-                Some(InputData {
-                    format: format.clone(),
-                    pieces,
-                }),
-                Some(sender),
-            )
-        }
-        false => (None, None),
-    };
-    let mut reply = interface.pool.submit(Request {
+    let database = parameters
+        .get("database")
+        .or_else(|| of_header("X-ClickHouse-Database"));
+    let mut request = Request {
         sql,
         format: default_format,
-        stream_as,
-        input,
-        database: parameters
-            .get("database")
-            .or_else(|| headers.get("X-ClickHouse-Database").and_then(|d| d.to_str().ok()))
-            .filter(|d| !d.is_empty())
-            .map(str::to_owned),
+        stream_as: None,
+        input: None,
+        database: database.filter(|name| !name.is_empty()).map(str::to_owned),
         settings: parameters.settings(),
         params: parameters.statement_params(),
         read_only,
-    })?;
-    let first = match (sender, feed) {
-        (Some(sender), Some(inline)) => {
+    };
+    let (first, rest) = match statement {
+        Statement::Insert { head, data, .. } => {
+            let inline = request.sql.slice(data..);
+            request.sql.truncate(head);
+            let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
+            request.input = Some(InputData {
+                format: format.clone(),
+                pieces,
+            });
+            let mut reply = interface.pool.submit(request)?;
             let (fed, first) = tokio::join!(body.feed(inline, sender), reply.recv());
-            match (fed, first) {
-                (Err(error), _) => return Err(error),
-                (Ok(()), first) => first,
-            }
+            fed?;
+            (first, reply)
         }
-        _ => reply.recv().await,
+        _ => {
+            let select = matches!(statement, Statement::Select { .. });
+            request.stream_as = (select && !parameters.is_on("wait_end_of_query")).then(|| format.clone());
+            let mut reply = interface.pool.submit(request)?;
+            (reply.recv().await, reply)
+        }
     };
     let first = first.unwrap_or_else(|| Err(DbError::no_answer()))?;
-    Ok(send(
-        first,
-        reply,
-        &format,
-        parameters.is_on("compress"),
-        started,
-        &interface.version,
-    ))
+    let compress = parameters.is_on("compress");
+    Ok(send(first, rest, &format, compress, started, &interface.version))
+}
+
+/// The statement as ClickHouse reads it: the parameter `query`, a line end, the body. The body of an INSERT which has no
+/// data yet is left to be read as its data.
+async fn whole_statement(parameters: &Parameters, body: &mut InputBody) -> Result<(Bytes, Statement), DbError> {
+    let mut sql = BytesMut::from(parameters.get("query").unwrap_or_default());
+    let statement = Statement::of(&sql);
+    if matches!(&statement, Statement::Insert { data, .. } if *data == sql.len()) {
+        return Ok((sql.freeze(), statement));
+    }
+    let mut rest = BytesMut::new();
+    body.read_to_end(&mut rest).await?;
+    if !sql.is_empty() && !rest.is_empty() {
+        sql.extend_from_slice(b"\n");
+    }
+    sql.unsplit(rest);
+    let statement = Statement::of(&sql);
+    Ok((sql.freeze(), statement))
 }
 
 fn send(first: Output, rest: Reply, format: &str, compress: bool, started: Instant, version: &str) -> Response {

@@ -2,6 +2,7 @@
 
 use axum::body::{Body, BodyDataStream};
 use axum::extract::{FromRequest, Multipart, Query, Request as HttpRequest};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
@@ -65,7 +66,7 @@ impl Parameters {
         Params(self.0.iter().filter_map(of).collect())
     }
 
-    pub async fn read_multipart(&mut self, request: HttpRequest) -> Result<(), DbError> {
+    async fn read_multipart(&mut self, request: HttpRequest) -> Result<(), DbError> {
         let unreadable = |e: &dyn std::fmt::Display| DbError::bad_arguments(&format!("the form cannot be read: {e}"));
         let mut form = Multipart::from_request(request, &())
             .await
@@ -90,7 +91,28 @@ pub struct InputBody {
 }
 
 impl InputBody {
-    pub fn new(body: Body, compressed: bool) -> Self {
+    /// The body of `request`. A form is read at once, into `parameters`.
+    pub async fn of(request: HttpRequest, parameters: &mut Parameters) -> Result<Self, DbError> {
+        let headers = request.headers();
+        let form = headers
+            .get(CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"multipart/form-data"));
+        let encoded = headers
+            .get(CONTENT_ENCODING)
+            .is_some_and(|encoding| encoding != "identity");
+        if form {
+            parameters.read_multipart(request).await?;
+            return Ok(Self::new(Body::empty(), false));
+        }
+        if encoded {
+            return Err(DbError::not_implemented(
+                "Content-Encoding is not supported; use decompress=1 (LZ4)",
+            ));
+        }
+        Ok(Self::new(request.into_body(), parameters.is_on("decompress")))
+    }
+
+    fn new(body: Body, compressed: bool) -> Self {
         Self {
             stream: body.into_data_stream(),
             decoder: compressed.then(Decoder::default),

@@ -150,15 +150,19 @@ fn execute(connection: &mut Connection, job: &mut Job) -> Result<(), DbError> {
         return Ok(());
     };
     let mut stream = connection.stream(sql, format, params)?;
-    for number in 0.. {
+    let mut first = true;
+    loop {
         let mut block = stream.next()?;
         let last = block.count.result_rows == 0;
-        if number > 0 {
+        if !first {
             prefix.strip(&mut block.data);
         }
-        if (number == 0 || !last) && reply.blocking_send(Ok(block)).is_err() || last {
+        // If nobody listens any more, dropping the stream cancels the statement.
+        let gone = (first || !last) && reply.blocking_send(Ok(block)).is_err();
+        if last || gone {
             break;
         }
+        first = false;
     }
     Ok(())
 }

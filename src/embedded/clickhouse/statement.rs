@@ -38,6 +38,14 @@ impl Statement {
         format.as_deref()
     }
 
+    /// Where neither the statement nor the request names a format.
+    pub fn usual_format(&self) -> &'static str {
+        match self {
+            Self::Insert { .. } => "Values",
+            _ => "TabSeparated",
+        }
+    }
+
     fn insert(sql: &[u8], mut words: Words<'_>) -> Self {
         let mut name_after = None;
         while let Some(word) = words.next() {
