@@ -20,6 +20,7 @@ use super::compression;
 use super::engine::{Count, Output};
 use super::error::DbError;
 use super::input::{InputBody, Parameters};
+use super::native;
 use super::pool::{InputData, Pool, Reply, Request};
 use super::statement::Statement;
 
@@ -144,8 +145,18 @@ async fn answer(interface: &Interface, request: HttpRequest, query_id: &mut Stri
         }
     };
     let first = first.unwrap_or_else(|| Err(DbError::no_answer()))?;
-    let compress = parameters.is_on("compress");
-    Ok(send(first, rest, &format, compress, started, &interface.version))
+    let form = Form {
+        compress: parameters.is_on("compress"),
+        native_version: match format == "Native" {
+            true => parameters.number("client_protocol_version")?,
+            false => 0,
+        },
+    };
+    let first = Output {
+        data: form.of(&first.data)?,
+        ..first
+    };
+    Ok(send(first, rest, &format, form, started, &interface.version))
 }
 
 /// The statement as ClickHouse reads it: the parameter `query`, a line end, the body. The body of an INSERT which has no
@@ -166,21 +177,47 @@ async fn whole_statement(parameters: &Parameters, body: &mut InputBody) -> Resul
     Ok((sql.freeze(), statement))
 }
 
-fn send(first: Output, rest: Reply, format: &str, compress: bool, started: Instant, version: &str) -> Response {
+/// How the engine's output goes over the wire.
+#[derive(Clone, Copy)]
+struct Form {
+    compress: bool,
+    native_version: u64,
+}
+
+impl Form {
+    fn of(self, data: &Bytes) -> Result<Bytes, DbError> {
+        let data = native::for_version(data, self.native_version)?;
+        Ok(if self.compress {
+            compression::compress(&data)
+        } else {
+            data
+        })
+    }
+}
+
+/// `first` has its form already; what follows gets it on its way.
+fn send(first: Output, rest: Reply, format: &str, form: Form, started: Instant, version: &str) -> Response {
     let summary = summary(&first.count, started);
     let version = version.to_owned();
     let rest = stream::unfold(
         rest,
         |mut rest| async move { rest.recv().await.map(|item| (item, rest)) },
     );
-    let body = stream::iter([Ok(first)]).chain(rest).map(move |item| {
-        // Once the head is sent, an error can only stand in the body; clients recognise its wording at the end.
-        let data = match item {
-            Ok(output) => output.data,
-            Err(error) => Bytes::from(error.body(&version)),
-        };
-        Ok::<_, std::convert::Infallible>(if compress { compression::compress(&data) } else { data })
+    let rest = rest.map(move |item| match item.and_then(|output| form.of(&output.data)) {
+        Ok(data) => data,
+        // The head is sent already: an error can only stand in the body. Clients recognise its wording at the end.
+        Err(error) => {
+            let text = Bytes::from(error.body(&version));
+            if form.compress {
+                compression::compress(&text)
+            } else {
+                text
+            }
+        }
     });
+    let body = stream::iter([first.data])
+        .chain(rest)
+        .map(Ok::<_, std::convert::Infallible>);
     let mut response = Response::new(Body::from_stream(body));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(format)));

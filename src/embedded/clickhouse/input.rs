@@ -56,6 +56,13 @@ impl Parameters {
         matches!(self.get(name), Some("1" | "true"))
     }
 
+    /// 0 where it is not given.
+    pub fn number(&self, name: &str) -> Result<u64, DbError> {
+        let value = self.get(name).unwrap_or("0");
+        let refuse = |_| DbError::bad_arguments(&format!("{name} = {value}: expected a whole number"));
+        value.parse().map_err(refuse)
+    }
+
     pub fn settings(&self) -> Vec<(String, String)> {
         let is_setting = |name: &str| !RESERVED.contains(&name) && !name.starts_with("param_");
         self.0.iter().filter(|(name, _)| is_setting(name)).cloned().collect()

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! http ─► statement (what is it?) ─► pool (a thread, a fresh connection) ─► engine (libchdb)
-//!   └─ auth, input, compression, error: ClickHouse's wire forms
+//!   └─ auth, input, compression, native, error: ClickHouse's wire forms
 //! ```
 //!
 //! The engine has one user; who may ask is decided here.
@@ -13,6 +13,7 @@ mod engine;
 mod error;
 mod http;
 mod input;
+mod native;
 mod pool;
 mod statement;
 
