@@ -34,6 +34,14 @@ impl DbError {
         Self::of(1001, "STD_EXCEPTION", "the embedded engine gave no answer")
     }
 
+    pub fn not_implemented(message: &str) -> Self {
+        Self::of(48, "NOT_IMPLEMENTED", message)
+    }
+
+    pub fn syntax(message: &str) -> Self {
+        Self::of(62, "SYNTAX_ERROR", message)
+    }
+
     pub fn bad_arguments(message: &str) -> Self {
         Self::of(36, "BAD_ARGUMENTS", message)
     }

@@ -2,15 +2,18 @@
 //!
 //! ```text
 //! http ─► statement (what is it?) ─► pool (a thread, a fresh connection) ─► engine (libchdb)
-//!   └─ compression, error: ClickHouse's wire forms
+//!   └─ auth, input, compression, native, error: ClickHouse's wire forms
 //! ```
 //!
 //! The engine has one user; who may ask is decided here.
 
+mod auth;
 mod compression;
 mod engine;
 mod error;
 mod http;
+mod input;
+mod native;
 mod pool;
 mod statement;
 

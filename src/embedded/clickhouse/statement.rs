@@ -38,15 +38,25 @@ impl Statement {
         format.as_deref()
     }
 
+    /// Where neither the statement nor the request names a format.
+    pub fn usual_format(&self) -> &'static str {
+        match self {
+            Self::Insert { .. } => "Values",
+            _ => "TabSeparated",
+        }
+    }
+
     fn insert(sql: &[u8], mut words: Words<'_>) -> Self {
-        let mut names_follow = false;
+        let mut name_after = None;
         while let Some(word) = words.next() {
-            let is_name = std::mem::take(&mut names_follow) || word.after_dot;
+            // A quoted name is no word: what comes after it is none either.
+            let directly = |end: usize| sql[end..word.start].iter().all(u8::is_ascii_whitespace);
+            let is_name = name_after.take().is_some_and(directly) || word.after_dot;
             if word.depth > 0 || is_name {
                 continue;
             }
             if word.is(sql, "INTO") || word.is(sql, "TABLE") || word.is(sql, "FUNCTION") {
-                names_follow = true;
+                name_after = Some(word.end);
             } else if word.is(sql, "FORMAT") {
                 let Some(name) = words.next() else { break };
                 let format = String::from_utf8_lossy(name.bytes(sql)).into_owned();
@@ -109,7 +119,7 @@ fn output_format(sql: &[u8], mut words: Words<'_>) -> Option<String> {
     None
 }
 
-/// The words of a statement, quoted names and texts among them, without comments and punctuation.
+/// The words of a statement, quoted names among them, without comments, string literals and punctuation.
 struct Words<'a> {
     sql: &'a [u8],
     at: usize,
@@ -140,16 +150,8 @@ impl Words<'_> {
             let rest = &self.sql[self.at..];
             let first = *rest.first()?;
             let length = match first {
-                b'\'' | b'"' | b'`' => {
-                    let start = self.at;
-                    self.at += quoted(rest);
-                    return Some(Word {
-                        start,
-                        end: self.at,
-                        depth: self.depth,
-                        after_dot,
-                    });
-                }
+                b'\'' => quoted(rest),
+                b'"' | b'`' => return Some(self.word(quoted(rest), after_dot)),
                 b'-' if rest.starts_with(b"--") => line(rest),
                 b'#' => line(rest),
                 b'/' if rest.starts_with(b"/*") => rest
@@ -169,19 +171,23 @@ impl Words<'_> {
                     let end = rest
                         .iter()
                         .position(|b| !(b.is_ascii_alphanumeric() || *b == b'_' || *b >= 0x80));
-                    let start = self.at;
-                    self.at += end.unwrap_or(rest.len());
-                    return Some(Word {
-                        start,
-                        end: self.at,
-                        depth: self.depth,
-                        after_dot,
-                    });
+                    return Some(self.word(end.unwrap_or(rest.len()), after_dot));
                 }
                 _ => 1,
             };
             after_dot = first == b'.' || (after_dot && first.is_ascii_whitespace());
             self.at += length;
+        }
+    }
+
+    fn word(&mut self, length: usize, after_dot: bool) -> Word {
+        let start = self.at;
+        self.at += length;
+        Word {
+            start,
+            end: self.at,
+            depth: self.depth,
+            after_dot,
         }
     }
 }
@@ -226,17 +232,11 @@ mod tests {
     }
 
     #[test]
-    fn a_quoted_table_is_no_keyword_and_hides_none() {
-        let sql = "INSERT INTO `t`(`a`) FORMAT RowBinary";
-        let format = some("RowBinary");
-        assert_eq!(
-            of(sql),
-            Insert {
-                head: 21,
-                format,
-                data: sql.len()
-            }
-        );
+    fn a_quoted_table_does_not_hide_the_format() {
+        let Insert { format, .. } = of("INSERT INTO `roster`(`user`) FORMAT RowBinaryWithNamesAndTypes") else {
+            panic!("not an insert")
+        };
+        assert_eq!(format, some("RowBinaryWithNamesAndTypes"));
     }
 
     #[test]
@@ -266,6 +266,20 @@ mod tests {
                 data: 29
             }
         );
+    }
+
+    #[test]
+    fn a_quoted_table_is_a_name_and_the_format_after_it_is_none() {
+        for sql in [
+            "INSERT INTO `t`(`a`) FORMAT CSV",
+            "INSERT INTO `d`.`t` FORMAT CSV",
+            "INSERT INTO \"t\" FORMAT CSV",
+        ] {
+            let Insert { format, .. } = of(sql) else {
+                panic!("not an insert: {sql}")
+            };
+            assert_eq!(format, some("CSV"), "{sql}");
+        }
     }
 
     #[test]
