@@ -7,7 +7,7 @@ use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, WWW_AUTHENTICATE};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use uptake::api::ops::{self, Health};
+use uptake::ops::{self, Health};
 use uptake::api::{self, auth};
 use uptake::config::{Config, Role, Token};
 use uptake::metrics::Metrics;
