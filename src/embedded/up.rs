@@ -29,9 +29,11 @@ use crate::store::{Store, migrate};
 use super::engine::{self, Engine};
 use super::kafka::{Broker, Kafka};
 
-/// A child that dies more often than this within the window is not restarted any more.
+/// What dies more often than this within the window is not restarted any more.
 const RESTARTS: usize = 3;
 const RESTART_WINDOW: Duration = Duration::from_secs(5 * 60);
+/// The pause before another worker starts.
+const REJOIN: Duration = Duration::from_secs(1);
 /// Beyond the drain of a partition: answering what is asked, committing, leaving the group.
 const DRAIN_MARGIN: Duration = Duration::from_secs(15);
 
@@ -81,7 +83,7 @@ async fn serve(
     let health = ops::Health::default()
         .with_clickhouse(&Store::new(&config.clickhouse))
         .with_kafka(&config.kafka.brokers);
-    let ingest = ingest::work(config.clone(), metrics.clone(), stop.clone());
+    let ingest = keep_ingesting(config.clone(), metrics.clone(), stop.clone());
     let api = api::serve(config.clone(), api_listener, metrics.clone(), stop.clone());
     let ops = ops::serve(ops_listener, health, metrics, stop.clone());
     let mut services = JoinSet::new();
@@ -115,6 +117,18 @@ async fn serve(
         Err(_) => tracing::error!(seconds = patience.as_secs(), "ingest and the API did not stop in time"),
     }
     outcome
+}
+
+/// A worker, and another when it gives up: its start needs Kafka and the engine, which may just be restarting.
+async fn keep_ingesting(config: Config, metrics: Arc<Metrics>, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut deaths = Deaths::default();
+    loop {
+        match ingest::work(config.clone(), metrics.clone(), stop.clone()).await {
+            Err(error) if !stop.is_cancelled() => deaths.note("ingest", &format!("{error:#}"), None)?,
+            ended => return ended,
+        }
+        stop.run_until_cancelled(tokio::time::sleep(REJOIN)).await;
+    }
 }
 
 async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, BadInput> {
@@ -172,22 +186,22 @@ impl Children {
         loop {
             tokio::select! {
                 how = self.broker.ended() => {
-                    kafka_deaths.note("Kafka", &how, &self.kafka.log())?;
+                    kafka_deaths.note("Kafka", &how, Some(&self.kafka.log()))?;
                     self.broker = loop {
                         match self.kafka.start().await {
                             Ok(broker) => break broker,
-                            Err(error) => kafka_deaths.note("Kafka", &format!("{error:#}"), &self.kafka.log())?,
+                            Err(error) => kafka_deaths.note("Kafka", &format!("{error:#}"), Some(&self.kafka.log()))?,
                         }
                     };
                     tracing::info!("Kafka runs again");
                 }
                 how = self.running.ended() => {
                     let log = self.engine.log();
-                    engine_deaths.note("ClickHouse's engine", &how, &log)?;
+                    engine_deaths.note("ClickHouse's engine", &how, Some(&log))?;
                     self.running = loop {
                         match self.engine.start().await {
                             Ok(running) => break running,
-                            Err(error) => engine_deaths.note("ClickHouse's engine", &format!("{error:#}"), &log)?,
+                            Err(error) => engine_deaths.note("ClickHouse's engine", &format!("{error:#}"), Some(&log))?,
                         }
                     };
                     tracing::info!("ClickHouse's engine runs again");
@@ -202,23 +216,21 @@ impl Children {
     }
 }
 
-/// When a child died lately.
+/// When something died lately.
 #[derive(Default)]
 struct Deaths(VecDeque<Instant>);
 
 impl Deaths {
-    /// Says that the child died; an error when it did so too often to go on.
-    fn note(&mut self, name: &str, how: &str, log: &Path) -> anyhow::Result<()> {
+    /// Says that `name` died, and where its log is; an error when it did so too often to go on.
+    fn note(&mut self, name: &str, how: &str, log: Option<&Path>) -> anyhow::Result<()> {
+        let see = log.map(|log| format!("; see {}", log.display())).unwrap_or_default();
         self.0.retain(|at| at.elapsed() < RESTART_WINDOW);
         if self.0.len() >= RESTARTS {
-            bail!(
-                "{name} ended ({how}) after {RESTARTS} restarts within {} minutes; see {}",
-                RESTART_WINDOW.as_secs() / 60,
-                log.display()
-            );
+            let minutes = RESTART_WINDOW.as_secs() / 60;
+            bail!("{name} ended ({how}) after {RESTARTS} restarts within {minutes} minutes{see}");
         }
         self.0.push_back(Instant::now());
-        tracing::error!(how, log = %log.display(), "{name} ended; restarting it");
+        tracing::error!("{name} ended ({how}); restarting it{see}");
         Ok(())
     }
 }

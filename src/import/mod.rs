@@ -172,16 +172,21 @@ impl Plan {
         })
     }
 
-    /// The same for the same file, cluster, topic, source and kind of event.
+    /// The same for the same file, read in the same way and sent to the same place. Read in another way, rows that were left
+    /// out before may be good now; sending the others again does no harm.
     fn state_file(&self, sender: &Sender, topic: &str) -> anyhow::Result<StateFile> {
+        let Rules {
+            kind, columns, clock, ..
+        } = &self.rules;
+        let zone = clock.zone.as_ref().and_then(TimeZone::iana_name);
+        let reading = format!("{kind:?} {columns:?} {:?} {zone:?} {}", clock.pattern, self.delimiter);
         let file = std::fs::canonicalize(&self.file)?;
-        let kind = self.rules.kind.event_type();
         let identity = [
             &file.to_string_lossy(),
             sender.cluster.as_str(),
             topic,
             &self.source,
-            kind,
+            &reading,
         ];
         Ok(StateFile::new(&self.data_dir, &identity))
     }
@@ -193,8 +198,8 @@ impl Plan {
 
 fn format_of(file: &Path) -> Result<Format, BadInput> {
     match file.extension().and_then(|extension| extension.to_str()) {
-        Some("csv" | "tsv" | "txt") => Ok(Format::Csv),
-        Some("ndjson" | "jsonl" | "json") => Ok(Format::Ndjson),
+        Some("csv") => Ok(Format::Csv),
+        Some("ndjson" | "jsonl") => Ok(Format::Ndjson),
         _ => Err(BadInput::new(format!(
             "{}: expected a name that ends in .csv or .ndjson, or --format",
             file.display()

@@ -93,6 +93,10 @@ impl Chain {
         self.is_full() || self.batch.is_due(&self.config.ingest)
     }
 
+    pub fn has_batch(&self) -> bool {
+        !self.batch.is_empty()
+    }
+
     /// The batch as it stands, if anything is in it; the next one starts empty.
     pub fn take_batch(&mut self) -> Option<Batch> {
         if self.batch.is_empty() {

@@ -2,25 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::{ClientContext, Statistics};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::batch::Covered;
+use super::batch::Batch;
 use super::chain::Chain;
 use super::envelope::Envelope;
 use super::identity::IdentityMemory;
 use super::progress::Progress;
 use super::slot::WriteSlot;
 use super::takeover::Takeover;
-use super::writer::{Liveness, Writer, Written};
+use super::writer::{Liveness, Writer};
 use super::zones::Zones;
 use crate::config::Config;
 use crate::metrics::{IngestMetrics, Metrics};
@@ -29,7 +29,6 @@ use crate::store::{Store, topics};
 const POLL: Duration = Duration::from_millis(50);
 /// How long a full batch waits for its turn before Kafka is paused; shorter waits are cheaper than fetching again.
 const PAUSE_AFTER: Duration = Duration::from_millis(500);
-const COMMIT_AGAIN: Duration = Duration::from_secs(1);
 
 /// A message costs less than a microsecond; the rest of the loop is looked at once in so many.
 const ROUND: usize = 256;
@@ -39,24 +38,18 @@ struct Shared {
     config: Arc<Config>,
     metrics: IngestMetrics,
     chain: Mutex<Chain>,
-    slot: WriteSlot<Written>,
+    slot: WriteSlot,
     writer: Writer,
     liveness: Liveness,
     progress: Arc<Progress>,
-    uncommitted: Mutex<Uncommitted>,
+    /// The consumer itself, for the commits; gone when the session ends.
+    consumer: OnceLock<Weak<GroupConsumer>>,
     /// Assigned, but the takeover has not been started: partition and number of the assignment.
     assigned: Mutex<Vec<(i32, u64)>>,
     failure: Mutex<Option<anyhow::Error>>,
     is_maintainer: Arc<AtomicBool>,
     abort: CancellationToken,
     runtime: tokio::runtime::Handle,
-}
-
-/// Written, but not yet acknowledged as committed.
-struct Uncommitted {
-    offsets: BTreeMap<i32, Covered>,
-    oldest_kafka_ms: i64,
-    sent: Instant,
 }
 
 struct Callbacks(Arc<Shared>);
@@ -99,14 +92,6 @@ impl ConsumerContext for Callbacks {
             Rebalance::Error(error) => self.0.fail(anyhow!("rebalance: {error}")),
         }
     }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        match result {
-            Ok(()) => self.0.acknowledged(offsets),
-            Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
-            Err(error) => tracing::warn!(%error, "offsets were not committed and are committed again"),
-        }
-    }
 }
 
 /// One membership in the group, from joining to leaving.
@@ -141,11 +126,7 @@ impl Session {
             writer,
             liveness,
             progress: Arc::default(),
-            uncommitted: Mutex::new(Uncommitted {
-                offsets: BTreeMap::new(),
-                oldest_kafka_ms: i64::MAX,
-                sent: Instant::now(),
-            }),
+            consumer: OnceLock::new(),
             assigned: Mutex::default(),
             failure: Mutex::default(),
             is_maintainer: Arc::default(),
@@ -155,6 +136,8 @@ impl Session {
             config,
         });
         let consumer = Arc::new(join_group(&shared)?);
+        // Set once, here.
+        let _first = shared.consumer.set(Arc::downgrade(&consumer));
         Ok(Self {
             shared,
             consumer,
@@ -221,7 +204,7 @@ impl Shared {
             self.liveness.polled();
             self.start_takeovers(consumer, store, &finished);
             self.finish_takeovers(consumer, &takeovers)?;
-            self.collect(consumer, Duration::ZERO)?;
+            self.collect(Duration::ZERO)?;
             self.hand_over();
             backpressure.regulate(self, consumer)?;
             self.poll_round(consumer)?;
@@ -230,7 +213,7 @@ impl Shared {
             }
         }
         let deadline = Instant::now() + Duration::from_millis(self.config.ingest.drain_timeout_ms);
-        if let Err(error) = self.drain(consumer, deadline) {
+        if let Err(error) = self.drain(deadline) {
             // Nothing is lost: what was not committed is read again by the next owner.
             tracing::warn!(error = format!("{error:#}"), "stopped without finishing the last batch");
         }
@@ -262,104 +245,47 @@ impl Shared {
     }
 
     fn start_write(self: &Arc<Self>) {
-        if !self.slot.try_begin() {
+        let Some(consumer) = self.consumer.get().and_then(Weak::upgrade) else {
             return;
-        }
-        let Some(batch) = lock(&self.chain).take_batch() else {
-            return self.slot.end(Ok(Written {
-                covered: BTreeMap::new(),
-                oldest_kafka_ms: i64::MAX,
-            }));
         };
+        let Some(batch) = self.take_batch() else { return };
         let shared = self.clone();
         self.runtime.spawn(async move {
             let writing = tokio::spawn({
                 let shared = shared.clone();
-                async move { shared.writer.write(batch).await }
+                async move { shared.writer.write(batch, consumer, &shared.progress).await }
             });
             let outcome = writing.await.context("writing a batch ended with a panic").flatten();
             shared.slot.end(outcome);
         });
     }
 
-    /// Takes the outcome of the batch being written, if it has one by then, and commits what it covers.
-    fn collect(&self, consumer: &GroupConsumer, at_most: Duration) -> anyhow::Result<()> {
-        if let Some(outcome) = self.slot.outcome(at_most) {
-            self.written(outcome?);
-            self.commit(consumer, CommitMode::Async)?;
-        } else if lock(&self.uncommitted).sent.elapsed() >= COMMIT_AGAIN {
-            self.commit(consumer, CommitMode::Async)?;
+    /// The current batch, if there is one and nothing else is being written; the slot is its own then.
+    fn take_batch(&self) -> Option<Batch> {
+        let mut chain = lock(&self.chain);
+        if !chain.has_batch() || !self.slot.try_begin() {
+            return None;
         }
-        Ok(())
+        chain.take_batch()
     }
 
-    fn written(&self, written: Written) {
-        let mut uncommitted = lock(&self.uncommitted);
-        uncommitted.offsets.extend(written.covered);
-        uncommitted.oldest_kafka_ms = uncommitted.oldest_kafka_ms.min(written.oldest_kafka_ms);
+    /// Learns how the batch being written ended, waiting for it at most so long.
+    fn collect(&self, at_most: Duration) -> anyhow::Result<()> {
+        self.slot.outcome(at_most).unwrap_or(Ok(()))
     }
 
-    /// Commits everything that is written. Nothing else ever moves an offset.
-    fn commit(&self, consumer: &GroupConsumer, mode: CommitMode) -> anyhow::Result<()> {
-        let mut offsets = TopicPartitionList::new();
-        {
-            let mut uncommitted = lock(&self.uncommitted);
-            uncommitted.sent = Instant::now();
-            for (&partition, covered) in &uncommitted.offsets {
-                offsets.add_partition_offset(
-                    &self.config.kafka.topic,
-                    partition,
-                    Offset::Offset(covered.next_offset),
-                )?;
-            }
-        }
-        if offsets.count() == 0 {
-            return Ok(());
-        }
-        consumer.commit(&offsets, mode)?;
-        if matches!(mode, CommitMode::Sync) {
-            self.acknowledged(&offsets);
-        }
-        Ok(())
-    }
-
-    fn acknowledged(&self, offsets: &TopicPartitionList) {
-        let mut uncommitted = lock(&self.uncommitted);
-        for element in offsets.elements() {
-            let partition = element.partition();
-            let Offset::Offset(committed) = element.offset() else {
-                continue;
-            };
-            if let Some(covered) = uncommitted
-                .offsets
-                .get(&partition)
-                .copied()
-                .filter(|c| c.next_offset <= committed)
-            {
-                uncommitted.offsets.remove(&partition);
-                self.progress.committed(partition, covered);
-            }
-        }
-        if uncommitted.offsets.is_empty() {
-            self.writer
-                .committed(std::mem::replace(&mut uncommitted.oldest_kafka_ms, i64::MAX));
-        }
-    }
-
-    /// Finishes what is under way and commits it, all before the deadline.
-    fn drain(self: &Arc<Self>, consumer: &GroupConsumer, deadline: Instant) -> anyhow::Result<()> {
+    /// Writes and commits what is under way, all before the deadline.
+    fn drain(self: &Arc<Self>, deadline: Instant) -> anyhow::Result<()> {
         for start in [false, true] {
             if start {
                 self.start_write();
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.slot.outcome(left) {
-                Some(outcome) => self.written(outcome?),
-                None if self.slot.is_writing() => bail!("a batch could not be written before the deadline"),
-                None => {}
+            self.collect(deadline.saturating_duration_since(Instant::now()))?;
+            if self.slot.is_writing() {
+                bail!("a batch could not be written and committed before the deadline");
             }
         }
-        self.commit(consumer, CommitMode::Sync)
+        Ok(())
     }
 
     /// Partitions are being taken away: drain, commit, let go. Past the deadline nothing is committed and this membership
@@ -368,14 +294,13 @@ impl Shared {
         let deadline = Instant::now() + Duration::from_millis(self.config.ingest.drain_timeout_ms);
         if consumer.assignment_lost() {
             self.fail(anyhow!("the group took the partitions away without waiting"));
-        } else if let Err(error) = self.drain(consumer, deadline) {
+        } else if let Err(error) = self.drain(deadline) {
             self.fail(error.context("partitions were revoked"));
         }
         let mut chain = lock(&self.chain);
         for element in partitions.elements() {
             let partition = element.partition();
             chain.revoked(partition);
-            lock(&self.uncommitted).offsets.remove(&partition);
             self.progress.release(partition, &self.metrics);
         }
         self.note_ownership(&chain);
@@ -466,7 +391,7 @@ impl Backpressure {
     fn regulate(&mut self, shared: &Arc<Shared>, consumer: &GroupConsumer) -> anyhow::Result<()> {
         let waiting = || lock(&shared.chain).is_full();
         if waiting() && !self.paused {
-            shared.collect(consumer, PAUSE_AFTER)?;
+            shared.collect(PAUSE_AFTER)?;
             shared.hand_over();
         }
         let pause = waiting();

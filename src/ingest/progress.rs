@@ -36,8 +36,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Progress {
-    pub fn committed(&self, partition: i32, covered: Covered) {
-        lock(&self.committed).insert(partition, covered);
+    pub fn committed(&self, offsets: &BTreeMap<i32, Covered>) {
+        lock(&self.committed).extend(offsets);
     }
 
     pub fn release(&self, partition: i32, metrics: &IngestMetrics) {

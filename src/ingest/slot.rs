@@ -4,31 +4,24 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// What became of the batch in the slot.
-pub enum Slot<T> {
+#[derive(Default)]
+enum Slot {
+    #[default]
     Idle,
     Writing,
-    Written(T),
-    Failed(anyhow::Error),
+    Ended(anyhow::Result<()>),
 }
 
 /// Hands a batch over and its outcome back, between threads.
-pub struct WriteSlot<T> {
-    state: Mutex<Slot<T>>,
+#[derive(Default)]
+pub struct WriteSlot {
+    state: Mutex<Slot>,
     changed: Condvar,
 }
 
-impl<T> Default for WriteSlot<T> {
-    fn default() -> Self {
-        Self {
-            state: Mutex::new(Slot::Idle),
-            changed: Condvar::new(),
-        }
-    }
-}
-
-impl<T> WriteSlot<T> {
+impl WriteSlot {
     /// A panic elsewhere cannot leave a half-made state: every change is one assignment.
-    fn lock(&self) -> MutexGuard<'_, Slot<T>> {
+    fn lock(&self) -> MutexGuard<'_, Slot> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -43,26 +36,22 @@ impl<T> WriteSlot<T> {
     }
 
     /// Says how the batch in the slot ended.
-    pub fn end(&self, outcome: anyhow::Result<T>) {
-        *self.lock() = match outcome {
-            Ok(written) => Slot::Written(written),
-            Err(error) => Slot::Failed(error),
-        };
+    pub fn end(&self, outcome: anyhow::Result<()>) {
+        *self.lock() = Slot::Ended(outcome);
         self.changed.notify_all();
     }
 
     /// Takes the outcome of the batch in the slot, waiting for it at most so long. `None`: there is no batch, or it is
     /// still being written.
-    pub fn outcome(&self, at_most: Duration) -> Option<anyhow::Result<T>> {
-        let writing = |state: &mut Slot<T>| matches!(state, Slot::Writing);
+    pub fn outcome(&self, at_most: Duration) -> Option<anyhow::Result<()>> {
+        let writing = |state: &mut Slot| matches!(state, Slot::Writing);
         let waited = self.changed.wait_timeout_while(self.lock(), at_most, writing);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        if matches!(*state, Slot::Writing) {
+        if !matches!(*state, Slot::Ended(_)) {
             return None;
         }
-        match std::mem::replace(&mut *state, Slot::Idle) {
-            Slot::Written(written) => Some(Ok(written)),
-            Slot::Failed(error) => Some(Err(error)),
+        match std::mem::take(&mut *state) {
+            Slot::Ended(outcome) => Some(outcome),
             Slot::Idle | Slot::Writing => None,
         }
     }

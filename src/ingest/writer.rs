@@ -1,5 +1,5 @@
-//! Writing one batch: rows, then dead letters, then — by the caller — the commit of exactly what the batch covers
-//! (architecture.md, guarantee 1).
+//! Writing one batch: rows, then dead letters, then the commit of exactly what the batch covers (architecture.md,
+//! guarantee 1). This is the only place that moves an offset.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use jiff::Timestamp;
-use rdkafka::error::KafkaError;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -16,17 +18,13 @@ use uuid::Uuid;
 use super::batch::{Batch, Covered};
 use super::dead_letter::{self, DeadLetters};
 use super::insert::{Inserter, PermanentRefusal};
+use super::progress::Progress;
 use super::zones::Zones;
 use crate::config::Config;
 use crate::metrics::IngestMetrics;
 use crate::store::{Store, rebuild};
 
-/// What a written batch leaves to be committed.
-#[derive(Debug)]
-pub struct Written {
-    pub covered: BTreeMap<i32, Covered>,
-    pub oldest_kafka_ms: i64,
-}
+const COMMIT_AGAIN: Duration = Duration::from_millis(500);
 
 /// Writes the batches of one session.
 pub struct Writer {
@@ -76,6 +74,19 @@ impl Liveness {
     }
 }
 
+/// The group has gone on without this worker: what it read is read again by the new owner.
+fn ends_membership(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::IllegalGeneration
+                | RDKafkaErrorCode::UnknownMemberId
+                | RDKafkaErrorCode::FencedInstanceId
+                | RDKafkaErrorCode::UnknownGroup
+        )
+    )
+}
+
 /// Whether the same work would fail again however often it is tried.
 pub fn is_permanent(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
@@ -105,8 +116,13 @@ impl Writer {
         })
     }
 
-    /// Returns once every row is stored and every dead letter is acknowledged.
-    pub async fn write(&self, mut batch: Batch) -> anyhow::Result<Written> {
+    /// Returns once every row is stored, every dead letter is acknowledged and the offsets are committed.
+    pub async fn write<C: ConsumerContext + 'static>(
+        &self,
+        mut batch: Batch,
+        consumer: Arc<BaseConsumer<C>>,
+        progress: &Progress,
+    ) -> anyhow::Result<()> {
         if batch.row_count > 0 {
             self.insert(&mut batch).await?;
         }
@@ -116,12 +132,50 @@ impl Writer {
                 .await
                 .context("dead letters cannot be recorded in ClickHouse")?;
         }
+        self.commit(&batch.covered, consumer).await?;
+        progress.committed(&batch.covered);
+        self.count(&batch);
+        Ok(())
+    }
+
+    /// Repeats until Kafka has it, as long as this membership lasts. While Kafka is away the batch stays in its slot, and
+    /// that holds the worker back.
+    async fn commit<C: ConsumerContext + 'static>(
+        &self,
+        covered: &BTreeMap<i32, Covered>,
+        consumer: Arc<BaseConsumer<C>>,
+    ) -> anyhow::Result<()> {
+        let mut offsets = TopicPartitionList::new();
+        for (&partition, covered) in covered {
+            offsets.add_partition_offset(&self.topic, partition, Offset::Offset(covered.next_offset))?;
+        }
+        loop {
+            let (consumer, offsets) = (consumer.clone(), offsets.clone());
+            let commit = tokio::task::spawn_blocking(move || consumer.commit(&offsets, CommitMode::Sync));
+            match commit.await? {
+                Ok(()) => return Ok(()),
+                Err(error) if ends_membership(&error) => return Err(error).context("offsets were not committed"),
+                Err(error) => tracing::warn!(%error, "offsets were not committed and are committed again"),
+            }
+            if self
+                .abort
+                .run_until_cancelled(tokio::time::sleep(COMMIT_AGAIN))
+                .await
+                .is_none()
+            {
+                bail!("the commit was given up");
+            }
+        }
+    }
+
+    fn count(&self, batch: &Batch) {
+        let now_ms = Timestamp::now().as_millisecond();
         self.metrics.events.inc_by(batch.row_count as u64);
         self.metrics.repeats.inc_by(batch.repeats as u64);
-        Ok(Written {
-            covered: batch.covered,
-            oldest_kafka_ms: batch.oldest_kafka_ms,
-        })
+        self.metrics.last_commit.set(now_ms as f64 / 1_000.0);
+        self.metrics
+            .end_to_end_seconds
+            .observe((now_ms - batch.oldest_kafka_ms).max(0) as f64 / 1_000.0);
     }
 
     async fn insert(&self, batch: &mut Batch) -> anyhow::Result<()> {
@@ -148,16 +202,5 @@ impl Writer {
             rebuild::request(&self.store, &system).await?;
         }
         Ok(())
-    }
-
-    /// Metrics of a commit of everything written; `oldest_kafka_ms` is the timestamp of the oldest message in it.
-    pub fn committed(&self, oldest_kafka_ms: i64) {
-        let now_ms = Timestamp::now().as_millisecond();
-        self.metrics.last_commit.set(now_ms as f64 / 1_000.0);
-        if oldest_kafka_ms != i64::MAX {
-            self.metrics
-                .end_to_end_seconds
-                .observe((now_ms - oldest_kafka_ms).max(0) as f64 / 1_000.0);
-        }
     }
 }

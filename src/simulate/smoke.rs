@@ -44,7 +44,7 @@ pub async fn run(config: Config, args: Args, shutdown: CancellationToken) -> any
         died = installation.died() => Err(died),
         () = shutdown.cancelled() => Err(anyhow::anyhow!("stopped")),
     };
-    if verdict.is_err() {
+    if verdict.as_ref().map_or(true, |verdict| !verdict.differences.is_empty()) {
         eprintln!("the end of its log:\n{}", installation.log_tail());
     }
     let stopped = installation.stop().await;

@@ -349,6 +349,29 @@ async fn answers_are_compressed_on_request_in_clickhouses_own_frames() {
     assert_eq!(refused.status(), StatusCode::INTERNAL_SERVER_ERROR);
 }
 
+/// Every type that the tables and views use, and more, in blocks of several sizes.
+#[tokio::test]
+async fn native_answers_suit_the_clients_protocol_version() {
+    let sql = "SELECT number, toString(number) AS text, toLowCardinality(text) AS word, [word, 'x'] AS words, \
+        if(number % 3 = 0, NULL, word) AS maybe, (number, text) AS pair, map(text, [toUInt8(1)]) AS lists, \
+        toDateTime64(number, 3, 'UTC') AS time, toDate(number % 9) AS day, toFixedString('abc', 3) AS fixed, \
+        CAST('a(' AS Enum8('a(' = 1, 'b, ''c' = 2)) AS kind, toDecimal64(1.5, 4) AS price, NULL AS nothing, \
+        CAST(tuple(1, 'x') AS Tuple(a UInt8, `b c` LowCardinality(Nullable(String)))) AS named, generateUUIDv4() AS id \
+        FROM numbers({rows:UInt32}) FORMAT Native";
+    for rows in ["0", "1", "1000", "200000"] {
+        let of = async |version| {
+            let answer = post(&[("param_rows", rows), ("client_protocol_version", version)], sql).await;
+            assert_eq!(answer.status(), StatusCode::OK);
+            answer.bytes().await.unwrap()
+        };
+        let (oldest, older, newer) = (of("0").await, of("54405").await, of("54460").await);
+        // Eight bytes for each block, then one for each of 15 columns.
+        let blocks = (older.len() - oldest.len()) / 8;
+        assert!(blocks >= 1 && older.starts_with(b"\x01\0\x02\xff\xff\xff\xff\0"));
+        assert_eq!(newer.len(), older.len() + 15 * blocks, "{rows} rows");
+    }
+}
+
 #[tokio::test]
 async fn an_error_in_the_middle_of_a_streamed_answer_reaches_the_client() {
     let (_, client) = database().await;

@@ -34,6 +34,14 @@ impl DbError {
         Self::of(1001, "STD_EXCEPTION", "the embedded engine gave no answer")
     }
 
+    pub fn not_implemented(message: &str) -> Self {
+        Self::of(48, "NOT_IMPLEMENTED", message)
+    }
+
+    pub fn syntax(message: &str) -> Self {
+        Self::of(62, "SYNTAX_ERROR", message)
+    }
+
     pub fn bad_arguments(message: &str) -> Self {
         Self::of(36, "BAD_ARGUMENTS", message)
     }
@@ -53,7 +61,7 @@ impl DbError {
             192 | 193 | 512 | 516 => StatusCode::FORBIDDEN,
             // Arguments, everything that cannot be parsed, wrong types.
             6 | 25 | 26 | 27 | 36 | 38 | 41 | 52 | 53 | 62 | 69 | 72 | 117 | 167 | 168 | 321 | 376 | 427 | 441
-            | 675 | 676 => StatusCode::BAD_REQUEST,
+            | 456 | 675 | 676 => StatusCode::BAD_REQUEST,
             // Unknown identifier, function, type, storage, table, database, setting, format …
             46 | 47 | 50 | 56 | 60 | 63 | 73 | 78 | 81 | 99 | 115 | 336 => StatusCode::NOT_FOUND,
             159 => StatusCode::REQUEST_TIMEOUT,

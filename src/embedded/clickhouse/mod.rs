@@ -2,15 +2,18 @@
 //!
 //! ```text
 //! http ─► statement (what is it?) ─► pool (a thread, a fresh connection) ─► engine (libchdb)
-//!   └─ compression, error: ClickHouse's wire forms
+//!   └─ auth, input, compression, native, error: ClickHouse's wire forms
 //! ```
 //!
 //! The engine has one user; who may ask is decided here.
 
+mod auth;
 mod compression;
 mod engine;
 mod error;
 mod http;
+mod input;
+mod native;
 mod pool;
 mod statement;
 
@@ -106,10 +109,10 @@ fn engine_config(data: &Path, settings: &config::Embedded) -> String {
     format!(
         "<clickhouse>
     <logger><log>{log}</log><size>10M</size><count>3</count></logger>
-    <timezone>UTC</timezone>
     <max_server_memory_usage>{max_memory_bytes}</max_server_memory_usage>
     <users_config>{users}</users_config>
     <profiles><default>
+        <session_timezone>UTC</session_timezone>
         <async_insert>0</async_insert>
         <deduplicate_blocks_in_dependent_materialized_views>1</deduplicate_blocks_in_dependent_materialized_views>
         <max_memory_usage>{max_memory_bytes}</max_memory_usage>

@@ -1,6 +1,7 @@
 //! Threads that run statements, each on a connection of its own.
 
-use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use bytes::{Buf, Bytes};
@@ -49,20 +50,14 @@ struct Job {
 
 /// Hands statements to the threads. Dropping it ends them when their statements are done.
 pub struct Pool {
-    jobs: Option<async_queue::Sender<Job>>,
+    jobs: Option<SyncSender<Job>>,
     threads: Vec<JoinHandle<()>>,
-}
-
-/// A bounded queue with many takers.
-mod async_queue {
-    pub use std::sync::mpsc::SyncSender as Sender;
-    pub use std::sync::mpsc::sync_channel as channel;
 }
 
 impl Pool {
     pub fn start(engine: Arc<Engine>, size: usize) -> anyhow::Result<Self> {
-        let (jobs, queue) = async_queue::channel::<Job>(QUEUE);
-        let queue = Arc::new(std::sync::Mutex::new(queue));
+        let (jobs, queue) = sync_channel::<Job>(QUEUE);
+        let queue = Arc::new(Mutex::new(queue));
         let threads = (0..size)
             .map(|number| {
                 let (engine, queue) = (Arc::clone(&engine), Arc::clone(&queue));
@@ -90,14 +85,12 @@ impl Pool {
 
     pub fn submit(&self, request: Request) -> Result<Reply, DbError> {
         let (reply, answer) = mpsc::channel(2);
-        let jobs = self.jobs.as_ref().expect("only dropping takes the queue away");
-        jobs.try_send(Job { request, reply }).map_err(|_| {
-            DbError::of(
-                202,
-                "TOO_MANY_SIMULTANEOUS_QUERIES",
-                &format!("Too many simultaneous queries: {QUEUE} are waiting already"),
-            )
-        })?;
+        let job = Job { request, reply };
+        let queued = self.jobs.as_ref().is_some_and(|jobs| jobs.try_send(job).is_ok());
+        if !queued {
+            let message = format!("Too many simultaneous queries: {QUEUE} are waiting already");
+            return Err(DbError::of(202, "TOO_MANY_SIMULTANEOUS_QUERIES", &message));
+        }
         Ok(answer)
     }
 }
@@ -157,15 +150,19 @@ fn execute(connection: &mut Connection, job: &mut Job) -> Result<(), DbError> {
         return Ok(());
     };
     let mut stream = connection.stream(sql, format, params)?;
-    for number in 0.. {
+    let mut first = true;
+    loop {
         let mut block = stream.next()?;
         let last = block.count.result_rows == 0;
-        if number > 0 {
+        if !first {
             prefix.strip(&mut block.data);
         }
-        if (number == 0 || !last) && reply.blocking_send(Ok(block)).is_err() || last {
+        // If nobody listens any more, dropping the stream cancels the statement.
+        let gone = (first || !last) && reply.blocking_send(Ok(block)).is_err();
+        if last || gone {
             break;
         }
+        first = false;
     }
     Ok(())
 }

@@ -38,6 +38,14 @@ impl Statement {
         format.as_deref()
     }
 
+    /// Where neither the statement nor the request names a format.
+    pub fn usual_format(&self) -> &'static str {
+        match self {
+            Self::Insert { .. } => "Values",
+            _ => "TabSeparated",
+        }
+    }
+
     fn insert(sql: &[u8], mut words: Words<'_>) -> Self {
         let mut name_after = None;
         while let Some(word) = words.next() {
@@ -280,6 +288,7 @@ mod tests {
             "INSERT INTO t VALUES (1)",
             "INSERT INTO t (a) SELECT 1",
             "INSERT INTO format SELECT 1 FORMAT CSV",
+            "INSERT INTO `t`(`a`) SELECT 1",
         ] {
             assert_eq!(of(sql), Other { format: None }, "{sql}");
         }

@@ -116,7 +116,9 @@ fn an_event_is_what_the_row_says() {
     {"specversion":"1.0","source":"/import/erp","type":"usage.feature_click.v1","id":"5d498753ecdb8ef7f920c82b8c3be5ba","subject":"a\"b","time":"2026-03-02T08:00:00Z","data":{"system":"erp","feature":"x\\y","session":"t"}}
     "#);
     let login = case("log.csv", "who,when\nanna,2026-03-02 08:00:00Z\n", &["--event=login"]);
-    insta::assert_snapshot!(login.events()[0], @r"");
+    insta::assert_snapshot!(login.events()[0], @r#"
+    {"specversion":"1.0","source":"/import/erp","type":"usage.login.v1","id":"708a5e818c034ded7aa1ec0ff95ad1c6","subject":"anna","time":"2026-03-02T08:00:00Z","data":{"system":"erp","outcome":"success"}}
+    "#);
     assert!(Event::structured(login.events()[0].as_bytes(), ANY_TIME).is_ok());
 }
 

@@ -77,6 +77,11 @@ impl Truth<'_> {
         active.map(|((user, _), _)| *user).collect()
     }
 
+    /// No group at all is not too small to be shown.
+    fn is_too_small(&self, people: usize) -> bool {
+        people > 0 && people < self.min_group_size
+    }
+
     fn groups(&self, entitled: &HashMap<u32, &Row>, by: Dimension) -> Groups {
         let mut members: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
         for (user, row) in entitled {
@@ -222,8 +227,12 @@ impl Truth<'_> {
             }
             let (expected_users, expected) = Self::breadth(feature, &entitled, users);
             let (expected_users_before, expected_before) = Self::breadth(feature, &entitled_before, users_before);
-            let breadth = ratio(expected_users, expected);
-            let breadth_before = ratio(expected_users_before, expected_before);
+            // Those who are expected to use a feature are a group like any other.
+            let is_suppressed = self.is_too_small(expected) || self.is_too_small(entitled.len());
+            let shown = |count: usize| (!is_suppressed).then_some(count);
+            let breadth = ratio(expected_users, expected).filter(|_| !is_suppressed);
+            let before_is_shown = !is_suppressed && !self.is_too_small(expected_before);
+            let breadth_before = ratio(expected_users_before, expected_before).filter(|_| before_is_shown);
             let change = breadth
                 .zip(breadth_before.filter(|&before| before > 0.0))
                 .map(|(now, before)| now / before - 1.0);
@@ -231,33 +240,29 @@ impl Truth<'_> {
             let is_adopted =
                 |days: &[(Date, u32)]| days.iter().filter(|(day, _)| last_28_days.contains(*day)).count() >= 2;
             let entitled_users: Vec<_> = users.iter().filter(|(user, _)| entitled.contains_key(user)).collect();
-            let module = feature.key.split('.').next();
-            ranking.push((
-                breadth,
-                clicks,
-                change,
-                feature.key,
-                json!({
-                    "feature": feature.key,
-                    "module": module,
-                    "title": feature.is_catalogued.then_some(feature.title),
-                    "catalogued": feature.is_catalogued,
-                    "users": entitled_users.len(),
-                    "expected_users": expected_users,
-                    "expected": expected,
-                    "breadth": breadth,
-                    "clicks": clicks,
-                    "depth": median(clicks_per_user_day),
-                    "adopted_users": entitled_users.iter().filter(|(_, days)| is_adopted(days)).count(),
-                    "previous_breadth": breadth_before,
-                    "change": change,
-                    "unused": feature.is_catalogued && feature.released < window.to && clicks == 0,
-                    // At least a fifth less, without rounding.
-                    "declining": change.is_some()
-                        && 10 * expected_users * expected_before <= 8 * expected_users_before * expected,
-                    "released": feature.is_catalogued.then_some(feature.released),
-                }),
-            ));
+            let is_unused = feature.is_catalogued && feature.released < window.to && clicks == 0;
+            let answer = json!({
+                "feature": feature.key,
+                "module": feature.key.split('.').next(),
+                "title": feature.is_catalogued.then_some(feature.title),
+                "catalogued": feature.is_catalogued,
+                "suppressed": is_suppressed,
+                "users": shown(entitled_users.len()),
+                "expected_users": shown(expected_users),
+                "expected": shown(expected),
+                "breadth": breadth,
+                "clicks": shown(clicks),
+                "depth": median(clicks_per_user_day).filter(|_| !is_suppressed),
+                "adopted_users": shown(entitled_users.iter().filter(|(_, days)| is_adopted(days)).count()),
+                "previous_breadth": breadth_before,
+                "change": change,
+                "unused": is_unused && !is_suppressed,
+                // At least a fifth less, without rounding.
+                "declining": change.is_some()
+                    && 10 * expected_users * expected_before <= 8 * expected_users_before * expected,
+                "released": feature.is_catalogued.then_some(feature.released),
+            });
+            ranking.push((breadth, shown(clicks), change, feature.key, answer));
         }
         ranking.sort_by(|a, b| {
             let by_breadth = descending(b.0).total_cmp(&descending(a.0));
@@ -329,18 +334,29 @@ impl Truth<'_> {
                 continue;
             }
             let hidden = ["users", "entitled", "expected", "breadth", "expected_breadth"];
-            cells.extend(self.each_group(&groups, by, &hidden, |group| {
+            let of_group = |group: &[u32]| {
                 let group: HashMap<u32, &Row> = group.iter().map(|user| (*user, entitled[user])).collect();
                 let users = group.keys().filter(|user| uses.contains_key(user)).count();
                 let (expected_users, expected) = Self::breadth(feature, &group, &uses);
+                // Those of the group who are expected to use it are a smaller group.
+                let is_shown = expected == group.len() || !self.is_too_small(expected);
                 json!({
-                    "users": users, "entitled": group.len(), "expected": expected, "breadth": ratio(users, group.len()),
-                    "expected_breadth": ratio(expected_users, expected), "not_expected": expected == 0,
+                    "users": users,
+                    "entitled": group.len(),
+                    "breadth": ratio(users, group.len()),
+                    "expected": is_shown.then_some(expected),
+                    "expected_breadth": ratio(expected_users, expected).filter(|_| is_shown),
+                    "not_expected": expected == 0,
                 })
-            }).into_iter().map(|mut cell| {
-                cell["feature"] = json!(feature.key);
-                cell
-            }));
+            };
+            cells.extend(
+                self.each_group(&groups, by, &hidden, of_group)
+                    .into_iter()
+                    .map(|mut cell| {
+                        cell["feature"] = json!(feature.key);
+                        cell
+                    }),
+            );
         }
         json!({"cells": cells})
     }

@@ -1,0 +1,1 @@
+//! Ingest against the real broker and the real engine.
