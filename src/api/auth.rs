@@ -85,3 +85,33 @@ async fn require(State(tokens): State<Tokens>, request: Request, next: Next, may
         Err(error) => error.into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_known_by_its_hash() {
+        // FIPS 180-2, appendix B.1.
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(hash("abc"), abc);
+        let tokens = Tokens::new(&[Token {
+            name: "grafana".to_owned(),
+            role: Role::Viewer,
+            sha256: abc.to_ascii_uppercase(),
+        }]);
+        assert_eq!(tokens.role(Some("Bearer abc")).ok(), Some(Role::Viewer));
+        for refused in [
+            None,
+            Some("Bearer abd"),
+            Some("Bearer "),
+            Some("abc"),
+            Some("Basic abc"),
+        ] {
+            assert!(
+                matches!(tokens.role(refused), Err(Error::Unauthenticated)),
+                "{refused:?}"
+            );
+        }
+    }
+}

@@ -153,3 +153,44 @@ pub fn system_name(name: String) -> Result<String, Error> {
         Err(Error::UnknownSystem(name))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn system() -> SystemContext {
+        SystemContext {
+            name: "erp".to_owned(),
+            timezone: "UTC".to_owned(),
+            week_start: 1,
+            yesterday: jiff::civil::date(2026, 10, 28),
+        }
+    }
+
+    fn window(query: &str) -> Result<Window, Error> {
+        let mut parameters = Parameters::of(&format!("/x?{query}").parse().unwrap())?;
+        let window = parameters.window(&system(), 13)?;
+        parameters.finish()?;
+        Ok(window)
+    }
+
+    #[test]
+    fn the_default_are_the_last_28_days_until_yesterday() {
+        let window = window("").unwrap();
+        assert_eq!(window.from.to_string(), "2026-10-01");
+        assert_eq!(window.to.to_string(), "2026-10-29");
+    }
+
+    proptest! {
+        #[test]
+        fn no_query_panics_or_gives_an_empty_window(query in "[a-z0-9=&%_+-]{0,40}", date in "[0-9]{4}-[0-9]{2}-[0-9]{2}") {
+            for query in [query, format!("on={date}"), format!("from={date}&to=2026-10-01"), format!("on={date}&window=month")] {
+                if let Ok(window) = window(&query) {
+                    prop_assert!(window.from < window.to);
+                }
+            }
+        }
+    }
+}

@@ -7,10 +7,10 @@ use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, WWW_AUTHENTICATE};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use uptake::ops::{self, Health};
 use uptake::api::{self, auth};
 use uptake::config::{Config, Role, Token};
 use uptake::metrics::Metrics;
+use uptake::ops::{self, Health};
 use uptake::store::migrate;
 
 use crate::harness::Fixture;

@@ -11,7 +11,7 @@
 CREATE OR REPLACE VIEW adoption AS
 WITH
     (SELECT argMax(zone, version) FROM systems WHERE system = {system:String}) AS current_zone,
-    (SELECT if(count() = 0, 1, argMax(week_start, version)) FROM systems WHERE system = {system:String}) AS first_weekday,
+    ifNull((SELECT if(count() = 0, 1, argMax(week_start, version)) FROM systems WHERE system = {system:String}), 1) AS first_weekday,
     (SELECT max(version) FROM roster_versions WHERE system = {system:String}) AS current_roster
 SELECT
     period_from,

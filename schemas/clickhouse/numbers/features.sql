@@ -41,7 +41,7 @@ SELECT
     suppressed OR expected_before = 0 OR expected_before < {{min_group_size}} AS unknown_before,
     if(unknown_before, NULL, expected_users_before / expected_before) AS previous_breadth,
     if(unknown_before OR expected_users_before = 0 OR expected_now = 0, NULL, breadth / previous_breadth - 1) AS change,
-    NOT suppressed AND catalogued AND clicks_now = 0 AND (isNull(released) OR released < {to:Date}) AS unused,
+    NOT suppressed AND catalogued AND clicks_now = 0 AND ifNull(released < {to:Date}, 1) AS unused,
     NOT unknown_before AND expected_users_before > 0 AND expected_now > 0
         AND 5 * expected_users_now * expected_before <= 4 * expected_users_before * expected_now AS declining
 FROM
