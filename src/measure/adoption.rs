@@ -106,7 +106,7 @@ struct Row {
 }
 
 const SQL: &str = "\
-SELECT period_from, toBool(is_total) AS is_total, toString(group_name) AS group_name, toBool(suppressed) AS suppressed,
+SELECT assumeNotNull(period_from) AS period_from, toBool(is_total) AS is_total, toString(group_name) AS group_name, toBool(suppressed) AS suppressed,
     entitled, active, rate, unentitled
 FROM adoption(system = {system:String}, from = {from:Date}, to = {to:Date},
     by = {by:String}, measure = {measure:String}, grain = {grain:String})

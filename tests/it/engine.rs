@@ -358,7 +358,7 @@ async fn native_answers_suit_the_clients_protocol_version() {
         CAST('a(' AS Enum8('a(' = 1, 'b, ''c' = 2)) AS kind, toDecimal64(1.5, 4) AS price, NULL AS nothing, \
         CAST(tuple(1, 'x') AS Tuple(a UInt8, `b c` LowCardinality(Nullable(String)))) AS named, generateUUIDv4() AS id \
         FROM numbers({rows:UInt32}) FORMAT Native";
-    for rows in ["0", "1", "1000", "200000"] {
+    for rows in ["1", "1000", "200000"] {
         let of = async |version| {
             let answer = post(&[("param_rows", rows), ("client_protocol_version", version)], sql).await;
             assert_eq!(answer.status(), StatusCode::OK);

@@ -8,5 +8,6 @@ mod import;
 mod ingest;
 mod kafka;
 mod numbers;
+mod proxy;
 mod simulate;
 mod up;

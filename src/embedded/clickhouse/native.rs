@@ -138,9 +138,9 @@ impl<'a> Reader<'a> {
             "Decimal" => self.items(
                 rows,
                 match first.parse::<u32>().map_err(|_| unsupported())? {
-                    ..=9 => 4,
-                    ..=18 => 8,
-                    ..=38 => 16,
+                    0..=9 => 4,
+                    10..=18 => 8,
+                    19..=38 => 16,
                     _ => 32,
                 },
             ),

@@ -1,0 +1,136 @@
+//! A TCP proxy between the worker and ClickHouse, which can misbehave in the ways a network does.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// What happens to an insert into `events`. Everything else always passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inserts {
+    Pass,
+    /// No connection is served at all, new or old.
+    Unreachable,
+    /// The server gets all of it, the answer never arrives: the connection stays open, or breaks.
+    HoldAnswer,
+    BreakBeforeAnswer,
+    /// The server gets the head and a part of the body and waits for the rest.
+    HoldBody,
+}
+
+pub struct Proxy {
+    pub url: String,
+    mode: watch::Sender<Inserts>,
+    met: Arc<AtomicUsize>,
+}
+
+impl Proxy {
+    pub async fn to(url: &str, mode: Inserts) -> Self {
+        let upstream: SocketAddr = url.trim_start_matches("http://").parse().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = Self {
+            url: format!("http://{}", listener.local_addr().unwrap()),
+            mode: watch::Sender::new(mode),
+            met: Arc::default(),
+        };
+        let (mode, met) = (proxy.mode.clone(), proxy.met.clone());
+        tokio::spawn(async move {
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                if *mode.borrow() != Inserts::Unreachable {
+                    tokio::spawn(relay(client, upstream, mode.subscribe(), met.clone()));
+                }
+            }
+        });
+        proxy
+    }
+
+    pub fn set(&self, mode: Inserts) {
+        self.mode.send_replace(mode);
+    }
+
+    /// How many inserts met with something else than passing.
+    pub fn met(&self) -> usize {
+        self.met.load(Ordering::SeqCst)
+    }
+}
+
+async fn relay(client: TcpStream, upstream: SocketAddr, mode: watch::Receiver<Inserts>, met: Arc<AtomicUsize>) {
+    let Ok(server) = TcpStream::connect(upstream).await else { return };
+    let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+    let (is_insert, insert) = watch::channel(false);
+    let answers = tokio::spawn(answers(from_server, to_client, mode.clone(), insert, met.clone()));
+    requests(from_client, to_server, mode, is_insert, met).await;
+    let _ = answers.await;
+}
+
+/// Waits as long as inserts are treated like this.
+async fn hold(mode: &mut watch::Receiver<Inserts>, how: Inserts) {
+    let _ = mode.wait_for(|now| *now != how).await;
+}
+
+async fn requests(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut mode: watch::Receiver<Inserts>,
+    is_insert: watch::Sender<bool>,
+    met: Arc<AtomicUsize>,
+) {
+    let mut buffer = vec![0; 65_536];
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        let bytes = &buffer[..count];
+        if *mode.borrow() == Inserts::Unreachable {
+            return;
+        }
+        if bytes.starts_with(b"POST") {
+            let head = String::from_utf8_lossy(bytes);
+            is_insert.send_replace(head.contains("INSERT+INTO+events") || head.contains("INSERT%20INTO%20events"));
+        }
+        let sent = if *is_insert.borrow() && *mode.borrow() == Inserts::HoldBody {
+            // The head, and enough of the body to begin with.
+            let part = count - 1;
+            if to.write_all(&bytes[..part]).await.is_err() {
+                return;
+            }
+            met.fetch_add(1, Ordering::SeqCst);
+            hold(&mut mode, Inserts::HoldBody).await;
+            to.write_all(&bytes[part..]).await
+        } else {
+            to.write_all(bytes).await
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
+    if *is_insert.borrow() {
+        // A client that was killed: the server must not learn of it before the test says so.
+        hold(&mut mode, Inserts::HoldBody).await;
+    }
+}
+
+async fn answers(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut mode: watch::Receiver<Inserts>,
+    is_insert: watch::Receiver<bool>,
+    met: Arc<AtomicUsize>,
+) {
+    let mut buffer = vec![0; 65_536];
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        let now = *mode.borrow();
+        if *is_insert.borrow() && matches!(now, Inserts::HoldAnswer | Inserts::BreakBeforeAnswer) {
+            met.fetch_add(1, Ordering::SeqCst);
+            if now == Inserts::BreakBeforeAnswer {
+                return;
+            }
+            hold(&mut mode, Inserts::HoldAnswer).await;
+        }
+        if to.write_all(&buffer[..count]).await.is_err() {
+            return;
+        }
+    }
+}
