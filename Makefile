@@ -1,9 +1,22 @@
 # What a fresh machine needs is fetched by `make tools`; every other target asks for it.
 .DEFAULT_GOAL := build
-.PHONY: tools build
+.PHONY: tools build test lint audit
 
 tools: ## Fetch Apache Kafka and ClickHouse's embedded engine into .cache, and missing Debian packages
 	@deploy/local/fetch.sh
 
 build: tools ## Build the release program
 	cargo build --release --locked
+
+test: tools ## Run every test, against a real broker and the real engine
+	cargo test --locked
+
+lint: ## Check format, lints and the documentation
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+audit: ## Check dependencies: advisories, licences, unused ones
+	cargo install --quiet --locked --root .cache cargo-deny cargo-machete
+	.cache/bin/cargo-machete
+	.cache/bin/cargo-deny check

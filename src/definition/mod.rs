@@ -19,7 +19,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::config::Config;
+use crate::config::{Config, Endpoints};
 use crate::error::{BadInput, Problems};
 use crate::store::{Store, rebuild};
 
@@ -250,8 +250,8 @@ pub struct Args {
     file: PathBuf,
 }
 
-/// The longest to wait for a worker that derives the rollups again.
-const WORKER_PATIENCE: Duration = Duration::from_secs(3);
+/// The longest to wait for a running worker to begin counting in a new zone.
+const WORKER_PATIENCE: Duration = Duration::from_secs(15);
 
 /// `uptake apply -f FILE`.
 pub async fn apply(config: Config, args: Args) -> anyhow::Result<()> {
@@ -280,7 +280,9 @@ pub async fn apply_text(config: &Config, text: &str, origin: &str) -> anyhow::Re
         bar.set_length(total.into());
         bar.set_position(done.into());
     };
-    let counted = rebuild::wait(&store, system, zone, WORKER_PATIENCE, tell).await?;
+    let worker = Endpoints::of_running(&config.data_dir).is_some() || store.has_worker().await?;
+    let patience = if worker { WORKER_PATIENCE } else { Duration::ZERO };
+    let counted = rebuild::wait(&store, system, zone, patience, tell).await?;
     bar.finish_and_clear();
     if !counted {
         tracing::warn!(

@@ -73,6 +73,12 @@ impl Store {
             .with_context(|| format!("ClickHouse at {}", self.url))
     }
 
+    /// Whether an ingest worker has told its progress lately.
+    pub async fn has_worker(&self) -> anyhow::Result<bool> {
+        let sql = "SELECT count() FROM ingest_progress WHERE updated_at > now64(3) - INTERVAL 10 SECOND";
+        Ok(self.client.query(sql).fetch_one::<u64>().await? > 0)
+    }
+
     /// Sends bytes that are already in `format` as one INSERT into `table`.
     pub async fn insert_formatted(
         &self,
