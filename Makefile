@@ -1,6 +1,6 @@
 # What a fresh machine needs is fetched by `make tools`; every other target asks for it.
 .DEFAULT_GOAL := build
-.PHONY: tools build demo smoke
+.PHONY: tools build demo smoke test lint audit
 
 tools: ## Fetch Apache Kafka and ClickHouse's embedded engine into .cache, and missing Debian packages
 	@deploy/local/fetch.sh
@@ -13,3 +13,16 @@ demo: build ## Start everything with a simulated company; Ctrl-C stops it
 
 smoke: build ## Start everything in a temporary directory and compare every number with the simulated truth
 	@target/release/uptake smoke
+
+test: tools ## Run every test, against a real broker and the real engine
+	cargo test --locked
+
+lint: ## Check format, lints and the documentation
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+audit: ## Check dependencies: advisories, licences, unused ones
+	cargo install --quiet --locked --root .cache cargo-deny cargo-machete
+	.cache/bin/cargo-machete
+	.cache/bin/cargo-deny check

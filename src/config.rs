@@ -8,14 +8,18 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use figment::Figment;
+use figment::error::Kind;
 use figment::providers::{Env, Format, Toml};
+use figment::{Figment, Source};
 use serde::Deserialize;
 
 use crate::error::BadInput;
 
 /// The commented defaults, which `uptake config` prints.
 pub const DEFAULTS: &str = include_str!("default.toml");
+
+/// What the names of environment variables that are settings begin with.
+const PREFIX: &str = "UPTAKE__";
 
 /// Every setting, by concern. `default.toml` documents each.
 #[derive(Debug, Clone, Deserialize)]
@@ -175,10 +179,10 @@ impl Config {
             }
             figment = figment.merge(Toml::file_exact(path));
         }
-        figment = figment.merge(Env::prefixed("UPTAKE__").split("__"));
+        figment = figment.merge(Env::prefixed(PREFIX).split("__"));
         let config: Self = figment
             .extract()
-            .map_err(|e| BadInput::new(format!("configuration: {e}")))?;
+            .map_err(|e| BadInput::new(format!("configuration: {}", told(&e))))?;
         config.validate()?;
         Ok(config)
     }
@@ -222,6 +226,22 @@ impl Config {
             if value == 0 {
                 return refuse(key, &value, "at least 1");
             }
+        }
+        let user_days = self.retention.user_months.saturating_mul(28);
+        // Beyond that a day of today plus the term is more than a Date of ClickHouse holds, and would be deleted at once.
+        if self.retention.aggregate_months > 1_200 {
+            return refuse(
+                "retention.aggregate_months",
+                &self.retention.aggregate_months,
+                "at most 1200",
+            );
+        }
+        if user_days < self.retention.raw_days || self.retention.aggregate_months < self.retention.user_months {
+            return refuse(
+                "retention.user_months",
+                &self.retention.user_months,
+                "at least as long as retention.raw_days, and at most retention.aggregate_months",
+            );
         }
         if self.kafka.topic == self.kafka.rejected_topic {
             return refuse(
@@ -321,5 +341,76 @@ impl Config {
             )));
         }
         Ok(Secret::new(secret))
+    }
+}
+
+/// What is wrong, after the file and key or the variable it stands in.
+fn told(error: &figment::Error) -> String {
+    let source = error.metadata.as_ref().and_then(|metadata| metadata.source.as_ref());
+    let place = match source {
+        Some(Source::File(file)) if error.path.is_empty() => file.display().to_string(),
+        Some(Source::File(file)) => format!("{}: {}", file.display(), error.path.join(".")),
+        _ => format!("{PREFIX}{}", error.path.join("__").to_uppercase()),
+    };
+    match &error.kind {
+        Kind::UnknownField(_, known) => format!("{place}: unknown key; expected one of {}", known.join(", ")),
+        what => format!("{place}: {}", what.to_string().trim_end()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(change: impl FnOnce(&mut Config)) -> String {
+        let mut config = Config::load(None).unwrap();
+        change(&mut config);
+        config.validate().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_defaults_are_valid_and_listen_on_loopback_only() {
+        let config = Config::load(None).unwrap();
+        assert!(config.api.listen.ip().is_loopback() && config.ops.listen.ip().is_loopback());
+        assert_eq!(config.privacy.min_group_size, 10);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_value_and_what_was_expected() {
+        let error = with(|c| c.privacy.min_group_size = 4);
+        assert!(
+            error.contains("privacy.min_group_size = 4") && error.contains("at least 5"),
+            "{error}"
+        );
+        let error = with(|c| c.privacy.secret = Secret::new("short"));
+        assert!(
+            error.contains("at least 32 characters") && !error.contains("short"),
+            "{error}"
+        );
+        let error = with(|c| c.api.listen = "0.0.0.0:8080".parse().unwrap());
+        assert!(
+            error.contains("api.listen = 0.0.0.0:8080") && error.contains("token create"),
+            "{error}"
+        );
+        let error = with(|c| c.ingest.drain_timeout_ms = c.kafka.session_timeout_ms);
+        assert!(error.contains("ingest.drain_timeout_ms"), "{error}");
+        let error = with(|c| c.retention.raw_days = 7_000);
+        assert!(error.contains("retention.user_months = 13"), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_the_file_it_stands_in() {
+        let file = std::env::temp_dir().join(format!("uptake-config-{}.toml", std::process::id()));
+        std::fs::write(&file, "[kafka]\nbroker = \"x:9092\"\n").unwrap();
+        let error = Config::load(Some(&file)).unwrap_err().to_string();
+        std::fs::remove_file(&file).unwrap();
+        assert!(error.contains("broker") && error.contains("uptake-config-"), "{error}");
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let mut config = Config::load(None).unwrap();
+        config.clickhouse.password = Secret::new("hunter2");
+        assert!(!format!("{config:?}").contains("hunter2"));
     }
 }

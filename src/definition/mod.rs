@@ -14,13 +14,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
+use indicatif::{ProgressBar, ProgressStyle};
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::config::Config;
+use crate::config::{Config, Endpoints};
 use crate::error::{BadInput, Problems};
-use crate::store::Store;
+use crate::store::{Store, rebuild};
 
 pub(crate) use parse::{SYSTEM_NAME, day, is_label};
 
@@ -249,6 +250,9 @@ pub struct Args {
     file: PathBuf,
 }
 
+/// The longest to wait for a running worker to begin counting in a new zone.
+const WORKER_PATIENCE: Duration = Duration::from_secs(15);
+
 /// `uptake apply -f FILE`.
 pub async fn apply(config: Config, args: Args) -> anyhow::Result<()> {
     let (text, origin) = read(&args.file)?;
@@ -256,14 +260,38 @@ pub async fn apply(config: Config, args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Parses `text` and makes it the definition in force; nothing happens when anything in it is wrong.
+/// Parses `text` and makes it the definition in force; nothing happens when anything in it is wrong. Returns when the
+/// workers count in its time zone and have counted again what came before, or when there is no worker.
 pub async fn apply_text(config: &Config, text: &str, origin: &str) -> anyhow::Result<Applied> {
     let definition = Definition::parse(text, origin).map_err(BadInput::from)?;
     let store = Store::new(&config.clickhouse);
     store
         .wait(Duration::from_millis(config.clickhouse.connect_timeout_ms))
         .await?;
-    store.apply_definition(&definition).await
+    let applied = store.apply_definition(&definition).await?;
+    if !applied.changed {
+        return Ok(applied);
+    }
+    let (system, zone) = (&definition.system, &definition.timezone);
+    let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template(
+        "counting again in the new time zone {bar:30} {pos}/{len} months",
+    )?);
+    let tell = |done: u32, total: u32| {
+        bar.set_length(total.into());
+        bar.set_position(done.into());
+    };
+    let worker = Endpoints::of_running(&config.data_dir).is_some() || store.has_worker().await?;
+    let patience = if worker { WORKER_PATIENCE } else { Duration::ZERO };
+    let counted = rebuild::wait(&store, system, zone, patience, tell).await?;
+    bar.finish_and_clear();
+    if !counted {
+        tracing::warn!(
+            system,
+            zone,
+            "no ingest worker is running: what came before is counted again when one runs"
+        );
+    }
+    Ok(applied)
 }
 
 /// The text of `file` (`-`: standard input) and how to name it in messages.

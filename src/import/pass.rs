@@ -282,9 +282,11 @@ impl Plan {
         let needed = Timestamp::now().duration_since(oldest).as_hours() / 24 + 2;
         BadInput::new(format!(
             "{}: line {line}: {time} is older than events are kept (retention.raw_days = {}) and would be refused; nothing was \
-             sent. Expected retention.raw_days of at least {needed} for this log, here and where ingest runs \
-             (or --skip-bad to leave old rows out)",
-            checked.name, self.raw_days
+             sent. Expected for this log: retention.raw_days of at least {needed}, user_months and aggregate_months of at \
+             least {months}, here and where ingest runs (or --skip-bad to leave old rows out)",
+            checked.name,
+            self.raw_days,
+            months = needed / 28 + 1,
         ))
     }
 }

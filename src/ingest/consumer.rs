@@ -30,6 +30,7 @@ const POLL: Duration = Duration::from_millis(50);
 /// How long a full batch waits for its turn before Kafka is paused; shorter waits are cheaper than fetching again.
 const PAUSE_AFTER: Duration = Duration::from_millis(500);
 
+const COMPLAIN_AGAIN: Duration = Duration::from_secs(10);
 /// A message costs less than a microsecond; the rest of the loop is looked at once in so many.
 const ROUND: usize = 256;
 
@@ -73,8 +74,9 @@ impl ClientContext for Callbacks {
         );
     }
 
+    /// The poll loop hears of the same errors.
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "Kafka client");
+        tracing::debug!(%error, reason, "Kafka client");
     }
 }
 
@@ -200,6 +202,7 @@ impl Shared {
     ) -> anyhow::Result<()> {
         let (finished, takeovers) = mpsc::channel();
         let mut backpressure = Backpressure::default();
+        let mut complaints = Complaints::default();
         while !shutdown.is_cancelled() {
             self.liveness.polled();
             self.start_takeovers(consumer, store, &finished);
@@ -207,7 +210,7 @@ impl Shared {
             self.collect(Duration::ZERO)?;
             self.hand_over();
             backpressure.regulate(self, consumer)?;
-            self.poll_round(consumer)?;
+            self.poll_round(consumer, &mut complaints)?;
             if let Some(error) = lock(&self.failure).take() {
                 return Err(error);
             }
@@ -220,7 +223,7 @@ impl Shared {
         Ok(())
     }
 
-    fn poll_round(&self, consumer: &GroupConsumer) -> anyhow::Result<()> {
+    fn poll_round(&self, consumer: &GroupConsumer, complaints: &mut Complaints) -> anyhow::Result<()> {
         for _ in 0..ROUND {
             match consumer.poll(POLL) {
                 Some(Ok(message)) => {
@@ -230,7 +233,7 @@ impl Shared {
                         break;
                     }
                 }
-                Some(Err(error)) => return on_poll_error(error),
+                Some(Err(error)) => return complaints.hear(error),
                 None => break,
             }
         }
@@ -412,17 +415,25 @@ impl Backpressure {
     }
 }
 
-/// What librdkafka recovers from by itself is only told; the rest ends this membership.
-fn on_poll_error(error: KafkaError) -> anyhow::Result<()> {
-    match error.rdkafka_error_code() {
-        Some(
-            RDKafkaErrorCode::Fatal
-            | RDKafkaErrorCode::GroupAuthorizationFailed
-            | RDKafkaErrorCode::TopicAuthorizationFailed,
-        ) => Err(error).context("Kafka consumer"),
-        _ => {
-            tracing::warn!(%error, "Kafka consumer");
-            Ok(())
+/// What librdkafka recovers from by itself is only told, and the same thing only now and then: while Kafka is away it comes
+/// many times a second.
+#[derive(Default)]
+struct Complaints {
+    last: Option<(RDKafkaErrorCode, Instant)>,
+}
+
+impl Complaints {
+    fn hear(&mut self, error: KafkaError) -> anyhow::Result<()> {
+        use RDKafkaErrorCode::{Fatal, GroupAuthorizationFailed, TopicAuthorizationFailed};
+        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+        if matches!(code, Fatal | GroupAuthorizationFailed | TopicAuthorizationFailed) {
+            return Err(error).context("Kafka consumer");
         }
+        let told = |(last, at): (RDKafkaErrorCode, Instant)| last == code && at.elapsed() < COMPLAIN_AGAIN;
+        if !self.last.is_some_and(told) {
+            tracing::warn!(%error, "Kafka consumer");
+            self.last = Some((code, Instant::now()));
+        }
+        Ok(())
     }
 }

@@ -53,9 +53,12 @@ pub async fn work(config: Config, metrics: Arc<Metrics>, shutdown: CancellationT
     while !shutdown.is_cancelled() {
         let session = consumer::Session::open(&config, &store, zones.subscribe(), &metrics)?;
         let maintenance = background.child_token();
+        let known = zones.subscribe();
+        let knows = move |system: &str, zone: &str| known.borrow().of(system).name == zone;
         tokio::spawn(rebuild::watch(
             store.clone(),
             session.is_maintainer(),
+            knows,
             maintenance.clone(),
         ));
         let ended = session.run(&background).await;

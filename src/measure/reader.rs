@@ -1,9 +1,11 @@
 //! Questions to ClickHouse: parameters bound by the server, typed rows, one deadline.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clickhouse::query::Query;
 use clickhouse::{RowOwned, RowRead};
+use tokio::sync::OnceCell;
 
 use super::{SystemContext, Window};
 use crate::store::Store;
@@ -24,14 +26,23 @@ pub enum Error {
 pub struct Reader {
     client: clickhouse::Client,
     deadline: Duration,
+    tuning: Arc<OnceCell<bool>>,
 }
+
+/// Finds contradictions in chains of comparisons. Our views have none, and looking for them takes longer than answering: it
+/// doubles the analysis of every view. Servers before 25.1 do not know it and refuse what they do not know.
+const SLOW_ANALYSIS: &str = "optimize_and_compare_chain";
 
 impl Reader {
     /// A question that takes longer than `deadline` is given up, here and on the server.
     pub fn new(store: &Store, deadline: Duration) -> Self {
         let seconds = deadline.as_secs_f64().max(0.001).to_string();
         let client = store.client().clone().with_setting("max_execution_time", seconds);
-        Self { client, deadline }
+        Self {
+            client,
+            deadline,
+            tuning: Arc::default(),
+        }
     }
 
     /// A question as it stands; its `{name:Type}` are given by [`Query::param`].
@@ -48,6 +59,11 @@ impl Reader {
     }
 
     pub async fn rows<T: RowOwned + RowRead>(&self, question: Query) -> Result<Vec<T>, Error> {
+        let question = if self.tunable().await {
+            question.with_setting(SLOW_ANALYSIS, "0")
+        } else {
+            question
+        };
         // The server's own limit comes first where it can; the second here is for a server that does not answer at all.
         let at_most = self.deadline + Duration::from_secs(1);
         match tokio::time::timeout(at_most, question.fetch_all::<T>()).await {
@@ -63,6 +79,19 @@ impl Reader {
         rows.into_iter()
             .next()
             .ok_or(Error::Refused(clickhouse::error::Error::RowNotFound))
+    }
+
+    /// Whether the server knows [`SLOW_ANALYSIS`]; asked once.
+    async fn tunable(&self) -> bool {
+        let sql = "SELECT count() FROM system.settings WHERE name = {name:String}";
+        let ask = || async {
+            let known = self.question(sql).param("name", SLOW_ANALYSIS).fetch_one::<u64>().await;
+            known.map(|count| count > 0)
+        };
+        // A server that cannot be asked gets the question itself next, which reports the failure.
+        tokio::time::timeout(self.deadline, self.tuning.get_or_try_init(ask))
+            .await
+            .is_ok_and(|known| known.is_ok_and(|known| *known))
     }
 
     fn classify(&self, error: clickhouse::error::Error) -> Error {

@@ -49,7 +49,7 @@ impl Store {
         loop {
             let error = match tokio::time::timeout(at_most, self.ping()).await {
                 Ok(Ok(())) => return Ok(()),
-                Ok(Err(error)) => error.to_string(),
+                Ok(Err(error)) => error.root_cause().to_string(),
                 Err(_) => "no answer".to_owned(),
             };
             if started.elapsed() >= at_most {
@@ -71,6 +71,12 @@ impl Store {
             .execute()
             .await
             .with_context(|| format!("ClickHouse at {}", self.url))
+    }
+
+    /// Whether an ingest worker has told its progress lately.
+    pub async fn has_worker(&self) -> anyhow::Result<bool> {
+        let sql = "SELECT count() FROM ingest_progress WHERE updated_at > now64(3) - INTERVAL 10 SECOND";
+        Ok(self.client.query(sql).fetch_one::<u64>().await? > 0)
     }
 
     /// Sends bytes that are already in `format` as one INSERT into `table`.

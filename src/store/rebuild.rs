@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -72,13 +72,19 @@ pub async fn request(store: &Store, system: &str) -> anyhow::Result<()> {
     row.store(store).await.context("a rebuild cannot be requested")
 }
 
-/// Runs rebuilds where they are needed, as long as `maintainer` says that this worker is the one to do it.
-pub async fn watch(store: Store, maintainer: Arc<AtomicBool>, shutdown: CancellationToken) {
+/// Runs rebuilds where they are needed, as long as `maintainer` says that this worker is the one to do it. `knows` says
+/// whether this worker already counts the events of a system in that zone: what it counts before would be missed.
+pub async fn watch(
+    store: Store,
+    maintainer: Arc<AtomicBool>,
+    knows: impl Fn(&str, &str) -> bool,
+    shutdown: CancellationToken,
+) {
     while shutdown.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
         if !maintainer.load(Ordering::Acquire) {
             continue;
         }
-        match shutdown.run_until_cancelled(run_due(&store)).await {
+        match shutdown.run_until_cancelled(run_due(&store, &knows)).await {
             None | Some(Ok(())) => {}
             Some(Err(error)) => tracing::warn!(error = format!("{error:#}"), "a rebuild failed and is tried again"),
         }
@@ -86,13 +92,14 @@ pub async fn watch(store: Store, maintainer: Arc<AtomicBool>, shutdown: Cancella
 }
 
 /// Runs every rebuild that is due: the zone is another one than the last rebuild's, or that one was not finished.
-pub async fn run_due(store: &Store) -> anyhow::Result<()> {
+async fn run_due(store: &Store, knows: impl Fn(&str, &str) -> bool) -> anyhow::Result<()> {
     let sql = "SELECT s.system, s.zone FROM \
          (SELECT system, argMax(zone, version) AS zone FROM systems GROUP BY system) AS s \
          LEFT JOIN (SELECT system, argMax(zone, (started_at, updated_at)) AS built, \
              argMax(finished, (started_at, updated_at)) AS done FROM rebuilds GROUP BY system) AS r ON r.system = s.system \
          WHERE r.built != s.zone OR r.done = 0";
-    for (system, zone) in store.client().query(sql).fetch_all::<(String, String)>().await? {
+    let due = store.client().query(sql).fetch_all::<(String, String)>().await?;
+    for (system, zone) in due.into_iter().filter(|(system, zone)| knows(system, zone)) {
         run(store, &system, &zone)
             .await
             .with_context(|| format!("rebuild of {system} in {zone}"))?;
@@ -110,9 +117,8 @@ async fn run(store: &Store, system: &str, zone: &str) -> anyhow::Result<()> {
         finished: false,
     };
     progress.store(store).await?;
-    for Rollup { table, .. } in ROLLUPS {
-        let delete = format!("DELETE FROM {table} WHERE system = ? AND rebuilt = 1 SETTINGS mutations_sync = 2");
-        store.client().query(&delete).bind(system).execute().await?;
+    for rollup in &ROLLUPS {
+        clear(store, system, rollup.table).await?;
     }
     let sql = "SELECT DISTINCT toYYYYMM(time) AS month FROM events WHERE system = ? AND zone != ? ORDER BY month";
     let months: Vec<u32> = store.client().query(sql).bind(system).bind(zone).fetch_all().await?;
@@ -127,6 +133,17 @@ async fn run(store: &Store, system: &str, zone: &str) -> anyhow::Result<()> {
     progress.finished = true;
     progress.store(store).await?;
     tracing::info!(system, zone, months = progress.total, "rollups are rebuilt");
+    Ok(())
+}
+
+/// Removes what an earlier rebuild wrote. A mutation touches every part, so it is only started where there is something.
+async fn clear(store: &Store, system: &str, table: &str) -> anyhow::Result<()> {
+    let which = format!("FROM {table} WHERE system = ? AND rebuilt = 1");
+    let count = format!("SELECT count() {which}");
+    if store.client().query(&count).bind(system).fetch_one::<u64>().await? > 0 {
+        let delete = format!("DELETE {which} SETTINGS mutations_sync = 2");
+        store.client().query(&delete).bind(system).execute().await?;
+    }
     Ok(())
 }
 
@@ -154,6 +171,30 @@ async fn derive(store: &Store, system: &str, zone: &str, month: u32, rollup: &Ro
         .execute()
         .await?;
     Ok(())
+}
+
+/// Waits until the rollups of `system` are derived in `zone`, telling months done and in all. `false`: no worker began it
+/// in time.
+pub async fn wait(
+    store: &Store,
+    system: &str,
+    zone: &str,
+    patience: Duration,
+    mut tell: impl FnMut(u32, u32),
+) -> anyhow::Result<bool> {
+    let sql = "SELECT zone, months_done, months_total, finished = 1 FROM rebuilds WHERE system = ? \
+        ORDER BY started_at DESC, updated_at DESC LIMIT 1";
+    let started = Instant::now();
+    loop {
+        let newest: Option<(String, u32, u32, u8)> = store.client().query(sql).bind(system).fetch_optional().await?;
+        match newest.filter(|(of, ..)| of == zone) {
+            Some((.., 1)) => return Ok(true),
+            Some((_, done, total, _)) => tell(done, total),
+            None if started.elapsed() >= patience => return Ok(false),
+            None => {}
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// A row of `rebuilds`.

@@ -64,7 +64,10 @@ fn log(fixture: &Fixture, rows: usize) -> PathBuf {
 
 fn import(fixture: &Fixture, log: &Path) -> Command {
     let mut program = fixture.program();
-    program.env("UPTAKE__RETENTION__RAW_DAYS", "36500");
+    program
+        .env("UPTAKE__RETENTION__RAW_DAYS", "30000")
+        .env("UPTAKE__RETENTION__USER_MONTHS", "1100");
+    program.env("UPTAKE__RETENTION__AGGREGATE_MONTHS", "1100");
     program.args(["import", "--system=erp", "--user=who", "--feature=what", "--time=when"]);
     program.arg(log);
     program

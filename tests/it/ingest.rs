@@ -25,7 +25,9 @@ impl Worker {
         let mut program = fixture.program();
         program.arg("ingest").env("UPTAKE__INGEST__BATCH_AGE_MS", "100");
         // A killed worker is missed soon.
-        program.env("UPTAKE__KAFKA__SESSION_TIMEOUT_MS", "6000").env("UPTAKE__INGEST__DRAIN_TIMEOUT_MS", "4000");
+        program
+            .env("UPTAKE__KAFKA__SESSION_TIMEOUT_MS", "6000")
+            .env("UPTAKE__INGEST__DRAIN_TIMEOUT_MS", "4000");
         program.envs(settings.iter().copied()).stdout(Stdio::null());
         Self(program.spawn().unwrap())
     }
@@ -62,7 +64,13 @@ fn event(id: impl ToString, user: &str, time: Timestamp, kind: &str, data: serde
 }
 
 fn click(id: impl ToString, user: &str, time: Timestamp) -> String {
-    event(id, user, time, "usage.feature_click.v1", json!({"system": "erp", "feature": "finance.invoice.approve"}))
+    event(
+        id,
+        user,
+        time,
+        "usage.feature_click.v1",
+        json!({"system": "erp", "feature": "finance.invoice.approve"}),
+    )
 }
 
 fn recently() -> Timestamp {
@@ -103,7 +111,10 @@ async fn assert_counted_once(fixture: &Fixture, events: u64) {
     let users = fixture.number("SELECT toUInt64(sum(events)) FROM user_days").await;
     let hours = fixture.number("SELECT toUInt64(sum(clicks)) FROM feature_hours").await;
     let days = fixture.number("SELECT toUInt64(sum(clicks)) FROM feature_days").await;
-    assert_eq!((raw, identities, users, hours, days), (events, events, events, events, events));
+    assert_eq!(
+        (raw, identities, users, hours, days),
+        (events, events, events, events, events)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,8 +127,13 @@ async fn repeats_count_once_and_rejects_keep_everything() {
     eventually_committed(&fixture, 61).await;
     assert_counted_once(&fixture, 50).await;
 
-    let rejects: Vec<(String, u64)> =
-        fixture.store.client().query("SELECT reason, count() FROM rejects GROUP BY reason").fetch_all().await.unwrap();
+    let rejects: Vec<(String, u64)> = fixture
+        .store
+        .client()
+        .query("SELECT reason, count() FROM rejects GROUP BY reason")
+        .fetch_all()
+        .await
+        .unwrap();
     assert_eq!(rejects, [("invalid_json".to_owned(), 1)]);
 
     let consumer: BaseConsumer = ClientConfig::new()
@@ -128,13 +144,19 @@ async fn repeats_count_once_and_rejects_keep_everything() {
         .unwrap();
     consumer.subscribe(&[&fixture.config.kafka.rejected_topic]).unwrap();
     // A poll may also return because of a rebalance.
-    let reject = (0..100).find_map(|_| consumer.poll(PATIENCE / 100)).expect("a reject").unwrap();
+    let reject = (0..100)
+        .find_map(|_| consumer.poll(PATIENCE / 100))
+        .expect("a reject")
+        .unwrap();
     assert_eq!(reject.payload(), Some(b"{\"specversion\":\"1.0\"".as_slice()));
     let key = String::from_utf8(reject.key().unwrap().to_vec()).unwrap();
     assert!(key.starts_with(&format!("{}/", fixture.config.kafka.topic)), "{key}");
     let headers = reject.headers().unwrap();
     let header = |name: &str| {
-        let found = headers.iter().find(|header| header.key == name).unwrap_or_else(|| panic!("header {name}"));
+        let found = headers
+            .iter()
+            .find(|header| header.key == name)
+            .unwrap_or_else(|| panic!("header {name}"));
         String::from_utf8(found.value.unwrap().to_vec()).unwrap()
     };
     assert_eq!(header("uptake_reason"), "invalid_json");
@@ -197,7 +219,13 @@ async fn an_insert_whose_answer_is_lost_is_repeated_and_counts_once() {
 async fn clickhouse_may_be_away_for_a_while() {
     let fixture = Fixture::new().await;
     let proxy = Proxy::to(&fixture.config.clickhouse.url, Inserts::Pass).await;
-    let worker = Worker::with(&fixture, &[("UPTAKE__CLICKHOUSE__URL", &proxy.url), ("UPTAKE__INGEST__BATCH_ROWS", "20")]);
+    let worker = Worker::with(
+        &fixture,
+        &[
+            ("UPTAKE__CLICKHOUSE__URL", &proxy.url),
+            ("UPTAKE__INGEST__BATCH_ROWS", "20"),
+        ],
+    );
     produce_clicks(&fixture, 0..20).await;
     eventually_committed(&fixture, 20).await;
     proxy.set(Inserts::Unreachable);
@@ -241,7 +269,9 @@ async fn a_zone_defined_later_moves_the_days_and_loses_nothing() {
 
     let definition = "system: erp\nname: ERP\ntimezone: Asia/Shanghai\n\
         calendar: {weekdays: [mon, tue, wed, thu, fri], holidays: [], extra_working_days: []}\n";
-    uptake::definition::apply_text(&fixture.config, definition, "test").await.unwrap();
+    uptake::definition::apply_text(&fixture.config, definition, "test")
+        .await
+        .unwrap();
     let next = day.tomorrow().unwrap();
     let moved = "SELECT toUInt64(sum(events)) FROM user_days WHERE zone = 'Asia/Shanghai'";
     eventually("the rollups are rebuilt", async || fixture.number(moved).await == 10).await;
@@ -265,19 +295,30 @@ async fn a_zone_defined_later_moves_the_days_and_loses_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn names_in_any_script_and_days_of_23_and_25_hours_arrive_as_they_are() {
     let mut fixture = Fixture::bare().await;
-    fixture.config.retention.raw_days = 400;
+    fixture.config.retention.raw_days = 360;
     uptake::store::migrate::run(fixture.config.clone()).await.unwrap();
     let definition = "system: erp\nname: ERP\ntimezone: Europe/Rome\n\
         calendar: {weekdays: [mon, tue, wed, thu, fri], holidays: [], extra_working_days: []}\n";
-    uptake::definition::apply_text(&fixture.config, definition, "test").await.unwrap();
+    uptake::definition::apply_text(&fixture.config, definition, "test")
+        .await
+        .unwrap();
     let rome = jiff::tz::TimeZone::get("Europe/Rome").unwrap();
-    let transitions: Vec<_> = rome.preceding(Timestamp::now()).take(2).map(|t| t.timestamp()).collect();
-    let _worker = Worker::with(&fixture, &[("UPTAKE__RETENTION__RAW_DAYS", "400")]);
+    let transitions: Vec<_> = rome
+        .preceding(Timestamp::now())
+        .take(2)
+        .map(|t| t.timestamp())
+        .collect();
+    let _worker = Worker::with(&fixture, &[("UPTAKE__RETENTION__RAW_DAYS", "360")]);
     for (number, at) in transitions.iter().enumerate() {
         let data = json!({"system": "erp", "feature": "财务.发票.审批"});
         for (side, time) in [(0, *at - 1.minute()), (1, *at + 1.minute())] {
             let id = format!("{number}-{side}");
-            fixture.produce("员工-1", event(id, "员工-1", time, "usage.feature_click.v1", data.clone())).await;
+            fixture
+                .produce(
+                    "员工-1",
+                    event(id, "员工-1", time, "usage.feature_click.v1", data.clone()),
+                )
+                .await;
         }
     }
     eventually_committed(&fixture, 4).await;
@@ -298,10 +339,21 @@ async fn ingest_refuses_a_server_on_which_its_promises_do_not_hold() {
         String::from_utf8(output.stderr).unwrap()
     };
     let client = fixture.store.client();
-    client.query("ALTER TABLE user_days RESET SETTING non_replicated_deduplication_window").execute().await.unwrap();
+    client
+        .query("ALTER TABLE user_days RESET SETTING non_replicated_deduplication_window")
+        .execute()
+        .await
+        .unwrap();
     let error = refuse();
-    assert!(error.contains("user_days") && error.contains("deduplication_window"), "{error}");
-    client.query("TRUNCATE TABLE schema_migrations").execute().await.unwrap();
+    assert!(
+        error.contains("user_days") && error.contains("deduplication_window"),
+        "{error}"
+    );
+    client
+        .query("TRUNCATE TABLE schema_migrations")
+        .execute()
+        .await
+        .unwrap();
     let error = refuse();
     assert!(error.contains("run `uptake migrate`"), "{error}");
 }

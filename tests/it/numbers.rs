@@ -226,6 +226,18 @@ async fn features_rank_by_breadth_among_those_expected_to_use_them() {
         .collect();
     assert_eq!(unused, ["hr.leave", "hr.old", "legal.sign"]);
     assert_eq!(features[6]["breadth"], Value::Null);
+
+    // A day of which a part was counted under another zone first: its two rows are one day of one user.
+    api.execute(
+        "INSERT INTO feature_days SELECT system, zone, 1, feature, user, local_date, 5 FROM feature_days WHERE feature = 'misc.x' LIMIT 1",
+    )
+    .await;
+    api.execute("INSERT INTO feature_hours VALUES ('erp', 'Asia/Shanghai', 1, 'misc.x', '2026-10-07', 10, 5)")
+        .await;
+    let again = api.ok(&format!("/systems/erp/features?{WINDOW}")).await;
+    assert_eq!(again["features"][2]["depth"], 7.0);
+    assert_eq!(again["features"][2]["clicks"], 7);
+    assert_eq!(again["features"][1], features[1]);
 }
 
 #[tokio::test]

@@ -60,7 +60,9 @@ impl Proxy {
 }
 
 async fn relay(client: TcpStream, upstream: SocketAddr, mode: watch::Receiver<Inserts>, met: Arc<AtomicUsize>) {
-    let Ok(server) = TcpStream::connect(upstream).await else { return };
+    let Ok(server) = TcpStream::connect(upstream).await else {
+        return;
+    };
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
     let (is_insert, insert) = watch::channel(false);
     let answers = tokio::spawn(answers(from_server, to_client, mode.clone(), insert, met.clone()));
