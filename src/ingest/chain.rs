@@ -32,6 +32,8 @@ pub struct Chain {
     assignments: u64,
     batch: Batch,
     row_bytes: usize,
+    /// The clock, read once for many messages.
+    now_ms: i64,
 }
 
 impl Chain {
@@ -47,7 +49,13 @@ impl Chain {
             assignments: 0,
             batch,
             row_bytes: 0,
+            now_ms: now_ms(),
         }
+    }
+
+    /// Reads the clock; to be called before every round of messages.
+    pub fn tick(&mut self) {
+        self.now_ms = now_ms();
     }
 
     /// Takes one message in. Fails only when the partition's memory is missing, which would risk counting twice.
@@ -61,11 +69,11 @@ impl Chain {
             );
         };
         if self.batch.is_empty() {
-            self.batch = Batch::new(self.zones.borrow().clone(), now_ms());
+            self.batch = Batch::new(self.zones.borrow().clone(), self.now_ms);
             self.batch.reserve(self.row_bytes);
         }
         self.metrics.messages.inc();
-        match decode(envelope, &self.config) {
+        match decode(envelope, &self.config, self.now_ms) {
             Ok(event) if memory.remember(event.identity) => {
                 let user = self.pseudonymizer.pseudonym(&event.subject);
                 self.batch.push_row(&event, user, &self.config.kafka.topic, position);
@@ -104,7 +112,7 @@ impl Chain {
         }
         // The next batch allocates once what this one needed.
         self.row_bytes = self.batch.bytes();
-        let empty = Batch::new(self.zones.borrow().clone(), now_ms());
+        let empty = Batch::new(self.zones.borrow().clone(), self.now_ms);
         Some(std::mem::replace(&mut self.batch, empty))
     }
 
@@ -150,7 +158,7 @@ impl Chain {
 }
 
 /// Bytes to event, or the reason why not.
-fn decode<'m>(envelope: &Envelope<'m>, config: &Config) -> Result<Event<'m>, Reject> {
+fn decode<'m>(envelope: &Envelope<'m>, config: &Config, now: i64) -> Result<Event<'m>, Reject> {
     let max = config.ingest.max_event_bytes;
     let size = envelope.payload.len();
     if size > max {
@@ -159,7 +167,6 @@ fn decode<'m>(envelope: &Envelope<'m>, config: &Config) -> Result<Event<'m>, Rej
             format!("the message has {size} bytes, expected at most {max}"),
         ));
     }
-    let now = now_ms();
     let times = TimeRange {
         earliest_ms: now - i64::from(config.retention.raw_days) * 86_400_000,
         latest_ms: now + config.ingest.future_tolerance_ms,

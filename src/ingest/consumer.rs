@@ -224,6 +224,7 @@ impl Shared {
     }
 
     fn poll_round(&self, consumer: &GroupConsumer, complaints: &mut Complaints) -> anyhow::Result<()> {
+        lock(&self.chain).tick();
         for _ in 0..ROUND {
             match consumer.poll(POLL) {
                 Some(Ok(message)) => {

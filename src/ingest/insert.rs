@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use clickhouse::Compression;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -87,7 +88,9 @@ impl Inserter {
 
     async fn send(&self, token: &str, comment: &str, rows: Bytes) -> Result<(), clickhouse::error::Error> {
         let sql = format!("INSERT INTO events ({}) FORMAT RowBinary", row::COLUMNS);
+        // Compressing costs the worker more than it saves on any network that carries the events to Kafka.
         let client = with_settings(self.store.client().clone())
+            .with_compression(Compression::None)
             .with_setting("insert_deduplication_token", token)
             .with_setting("log_comment", comment);
         let mut insert = client
@@ -106,10 +109,11 @@ pub fn with_settings(client: clickhouse::Client) -> clickhouse::Client {
 }
 
 /// Name and value; checked against the server at start.
-pub const SETTINGS: [(&str, &str); 7] = [
+pub const SETTINGS: [(&str, &str); 8] = [
     ("async_insert", "0"),
     ("insert_deduplicate", "1"),
     ("deduplicate_blocks_in_dependent_materialized_views", "1"),
+    ("parallel_view_processing", "1"),
     ("max_partitions_per_insert_block", "0"),
     ("max_insert_block_size", "100000000"),
     ("min_insert_block_size_rows", "100000000"),
