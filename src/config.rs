@@ -8,15 +8,19 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use figment::Figment;
+use figment::error::Kind;
 use figment::providers::{Format, Toml};
 use figment::value::Value;
+use figment::{Figment, Source};
 use serde::Deserialize;
 
 use crate::error::BadInput;
 
 /// The commented defaults, which `uptake config` prints.
 pub const DEFAULTS: &str = include_str!("default.toml");
+
+/// What the names of environment variables that are settings begin with.
+const PREFIX: &str = "UPTAKE__";
 
 /// Every setting, by concern. `default.toml` documents each.
 #[derive(Debug, Clone, Deserialize)]
@@ -168,15 +172,15 @@ impl fmt::Debug for Secret {
 
 /// The settings in the environment: `UPTAKE__API__LISTEN` is `api.listen`, and `UPTAKE__KAFKA__OPTIONS__SECURITY_PROTOCOL` is
 /// librdkafka's `security.protocol`.
-struct Variables(Vec<(String, String, String)>);
+struct Variables(Vec<(String, String)>);
 
 impl Variables {
     const OPTIONS: &str = "kafka.options";
 
     fn of(environment: impl Iterator<Item = (String, String)>) -> Self {
         let ours = environment.filter_map(|(name, text)| {
-            let path = name.strip_prefix("UPTAKE__")?.to_lowercase().replace("__", ".");
-            Some((name, path, text))
+            let path = name.strip_prefix(PREFIX)?.to_lowercase().replace("__", ".");
+            Some((path, text))
         });
         Self(ours.collect())
     }
@@ -184,7 +188,7 @@ impl Variables {
     /// A text stays a text, whatever it looks like: a password may be all digits.
     fn merge_into(&self, mut figment: Figment) -> Figment {
         let defaults = Figment::from(Toml::string(DEFAULTS));
-        for (_, path, text) in &self.0 {
+        for (path, text) in &self.0 {
             if let Some(option) = path.strip_prefix("kafka.options.") {
                 let options = BTreeMap::from([(option.replace('_', "."), text.clone())]);
                 figment = figment.merge((Self::OPTIONS, options));
@@ -196,15 +200,6 @@ impl Variables {
             }
         }
         figment
-    }
-
-    /// What is wrong, and in which file or variable.
-    fn explain(&self, error: &figment::Error) -> BadInput {
-        let path = error.path.join(".");
-        match self.0.iter().find(|(_, variable, _)| *variable == path) {
-            Some((name, ..)) => BadInput::new(format!("environment variable {name}: {}", error.kind)),
-            None => BadInput::new(format!("configuration: {error}")),
-        }
     }
 }
 
@@ -218,9 +213,10 @@ impl Config {
             }
             figment = figment.merge(Toml::file_exact(path));
         }
-        let variables = Variables::of(std::env::vars());
-        let figment = variables.merge_into(figment);
-        let config: Self = figment.extract().map_err(|e| variables.explain(&e))?;
+        let figment = Variables::of(std::env::vars()).merge_into(figment);
+        let config: Self = figment
+            .extract()
+            .map_err(|e| BadInput::new(format!("configuration: {}", told(&e))))?;
         config.validate()?;
         Ok(config)
     }
@@ -382,6 +378,20 @@ impl Config {
     }
 }
 
+/// What is wrong, after the file and key or the variable it stands in.
+fn told(error: &figment::Error) -> String {
+    let source = error.metadata.as_ref().and_then(|metadata| metadata.source.as_ref());
+    let place = match source {
+        Some(Source::File(file)) if error.path.is_empty() => file.display().to_string(),
+        Some(Source::File(file)) => format!("{}: {}", file.display(), error.path.join(".")),
+        _ => format!("{PREFIX}{}", error.path.join("__").to_uppercase()),
+    };
+    match &error.kind {
+        Kind::UnknownField(_, known) => format!("{place}: unknown key; expected one of {}", known.join(", ")),
+        what => format!("{place}: {}", what.to_string().trim_end()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -434,7 +444,7 @@ mod tests {
     fn from_environment(name: &str, text: &str) -> Result<Config, BadInput> {
         let variables = Variables::of([(name.to_owned(), text.to_owned())].into_iter());
         let figment = variables.merge_into(Figment::from(Toml::string(DEFAULTS)));
-        figment.extract().map_err(|e| variables.explain(&e))
+        figment.extract().map_err(|e| BadInput::new(told(&e)))
     }
 
     #[test]
@@ -456,7 +466,7 @@ mod tests {
     fn a_wrong_variable_is_named() {
         let error = from_environment("UPTAKE__API__LISTN", "x").unwrap_err().to_string();
         assert!(
-            error.contains("UPTAKE__API__LISTN") && error.contains("listen"),
+            error.contains("UPTAKE__API__LISTN") && error.contains("expected one of listen"),
             "{error}"
         );
         let error = from_environment("UPTAKE__INGEST__BATCH_ROWS", "many")

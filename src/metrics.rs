@@ -175,3 +175,31 @@ impl ApiMetrics {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_readme_lists_every_metric_with_its_type_and_no_other() {
+        let metrics = Metrics::default().render();
+        let declared: BTreeSet<_> = metrics.lines().filter_map(declaration).collect();
+        let listed: BTreeSet<_> = include_str!("../README.md").lines().filter_map(row).collect();
+        assert_eq!(listed, declared);
+    }
+
+    /// Name and type of a `# TYPE` line; counters under the name they are scraped by.
+    fn declaration(line: &str) -> Option<(String, &str)> {
+        let (name, kind) = line.strip_prefix("# TYPE ")?.split_once(' ')?;
+        let total = if kind == "counter" { "_total" } else { "" };
+        Some((format!("{name}{total}"), kind))
+    }
+
+    /// Name and type of a line of the README's table.
+    fn row(line: &str) -> Option<(String, &str)> {
+        let (name, rest) = line.strip_prefix("| `uptake_")?.split_once("` | ")?;
+        Some((format!("uptake_{name}"), rest.split(' ').next()?))
+    }
+}

@@ -32,6 +32,8 @@ impl Engine {
     /// Writes the child's configuration into `dir`. `program` is the `uptake` to run.
     pub fn prepare(program: PathBuf, dir: &Path, config: &Config) -> anyhow::Result<Self> {
         super::clickhouse::check_library(&config.embedded.chdb_library)?;
+        // Let go again at once: told here, a port that is taken is the user's mistake and not the child's failure.
+        super::take_port("embedded.clickhouse_port", config.embedded.clickhouse_port)?;
         std::fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
         let engine = Self {
             program,

@@ -205,11 +205,7 @@ impl Broker {
 
 /// The port for clients, any free one for 0, and a free one for the controller.
 fn choose_ports(wanted: u16) -> anyhow::Result<(u16, u16)> {
-    let clients = TcpListener::bind((Ipv4Addr::LOCALHOST, wanted)).map_err(|e| {
-        BadInput::new(format!(
-            "embedded.kafka_port = {wanted}: {e}; give another port, or 0 for any free one"
-        ))
-    })?;
+    let clients = super::take_port("embedded.kafka_port", wanted)?;
     let controller = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     Ok((clients.local_addr()?.port(), controller.local_addr()?.port()))
 }

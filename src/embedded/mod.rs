@@ -8,6 +8,7 @@ pub mod up;
 
 use std::fs::{File, TryLockError};
 use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 
 use anyhow::Context;
@@ -41,4 +42,13 @@ fn lock(dir: &Path) -> anyhow::Result<File> {
     file.set_len(0)?;
     writeln!(file, "{}", std::process::id())?;
     Ok(file)
+}
+
+/// Listens on the loopback `port` (0: any free one) that the setting `key` asks for.
+fn take_port(key: &str, port: u16) -> Result<TcpListener, BadInput> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|e| {
+        BadInput::new(format!(
+            "configuration: {key} = {port}: {e}; give another port, or 0 for any free one"
+        ))
+    })
 }

@@ -24,6 +24,7 @@ use crate::error::BadInput;
 use crate::ingest;
 use crate::metrics::Metrics;
 use crate::ops;
+use crate::simulate;
 use crate::store::{Store, migrate};
 
 use super::engine::{self, Engine};
@@ -38,10 +39,23 @@ const REJOIN: Duration = Duration::from_secs(1);
 const DRAIN_MARGIN: Duration = Duration::from_secs(15);
 
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Load a simulated company (system `demo`) on the first run, and say what to ask about it
+    #[arg(long)]
+    demo: bool,
+}
 
-pub async fn run(config: Config, _args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let started = Instant::now();
+/// When and how this run began.
+struct Begun {
+    at: Instant,
+    demo: bool,
+}
+
+pub async fn run(config: Config, args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let begun = Begun {
+        at: Instant::now(),
+        demo: args.demo,
+    };
     let _lock = super::lock(&config.data_dir)?;
     // Left by one that was killed.
     let _ = std::fs::remove_file(config.data_dir.join(Endpoints::FILE));
@@ -56,7 +70,7 @@ pub async fn run(config: Config, _args: Args, shutdown: CancellationToken) -> an
         make_secret(&config)?;
         let config = children.addressed(config).resolve()?;
         migrate::run(config.clone()).await?;
-        serve(config, [api_listener, ops_listener], &mut children, started, &shutdown).await
+        serve(config, [api_listener, ops_listener], &mut children, begun, &shutdown).await
     };
     let outcome = services.await;
     children.stop().await;
@@ -68,7 +82,7 @@ async fn serve(
     config: Config,
     [api_listener, ops_listener]: [TcpListener; 2],
     children: &mut Children,
-    started: Instant,
+    begun: Begun,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<()> {
     let endpoints = Endpoints {
@@ -91,11 +105,20 @@ async fn serve(
     services.spawn(async { ("the API", api.await) });
     services.spawn(async { ("the operations port", ops.await) });
     let announced = Announced::write(&config.data_dir, &endpoints)?;
-    print_ready(&config, &endpoints, started.elapsed());
+    print_ready(&config, &endpoints, begun.at.elapsed());
+    let demo = async {
+        if begun.demo {
+            let shown = simulate::demo::show(&config, &endpoints, shutdown.clone()).await;
+            shown.context("the demo")?;
+        }
+        std::future::pending().await
+    };
 
     let mut outcome = tokio::select! {
+        biased;
         () = shutdown.cancelled() => Ok(()),
         result = children.supervise() => result,
+        result = demo => result,
         Some(ended) = services.join_next() => match ended? {
             (name, Ok(())) => Err(anyhow::anyhow!("{name} ended unasked")),
             (name, Err(error)) => Err(error.context(name)),

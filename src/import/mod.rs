@@ -119,7 +119,7 @@ impl Plan {
             )));
         }
         if !args.file.is_file() {
-            return Err(BadInput::new(format!("{}: expected a file", args.file.display())));
+            return Err(BadInput::new(format!("{}: no such file", args.file.display())));
         }
         let source = args.source.unwrap_or_else(|| format!("/import/{}", args.system));
         if source.is_empty() || source.chars().count() > MAX_ID || source.chars().any(char::is_control) {

@@ -24,8 +24,10 @@ pub struct CompanyArgs {
     /// The same seed gives the same events
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// The system they use
     #[arg(long, default_value = "erp")]
     pub system: String,
+    /// Where they work: working hours and days are of this zone
     #[arg(long, default_value = "Asia/Shanghai", value_name = "IANA")]
     pub timezone: String,
     /// Share of the events that is sent twice

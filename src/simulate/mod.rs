@@ -12,6 +12,7 @@ mod catalogue;
 mod company;
 mod compare;
 mod deliveries;
+pub mod demo;
 mod play;
 mod send;
 pub mod smoke;

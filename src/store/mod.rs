@@ -49,7 +49,7 @@ impl Store {
         loop {
             let error = match tokio::time::timeout(at_most, self.ping()).await {
                 Ok(Ok(())) => return Ok(()),
-                Ok(Err(error)) => error.to_string(),
+                Ok(Err(error)) => error.root_cause().to_string(),
                 Err(_) => "no answer".to_owned(),
             };
             if started.elapsed() >= at_most {
