@@ -97,7 +97,7 @@ impl Installation {
         program
             .arg(command)
             .envs(given.map(|(key, value)| (format!("UPTAKE__{key}"), value)))
-            .env("RUST_LOG", "warn")
+            .env("UPTAKE_LOG", "warn")
             .stdout(Stdio::null());
         Program::start(program)
     }
