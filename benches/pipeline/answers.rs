@@ -56,6 +56,7 @@ pub async fn measure(report: &mut Report, parts: &Parts, events: u64) -> anyhow:
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     for (name, path) in QUESTIONS {
+        report.progress(format_args!("  {name}"));
         let meter = Meter::start(&[parts.engine_pid(), api.pid()])?;
         let mut times = Vec::new();
         for number in 0..WARM_UP + REQUESTS {
@@ -82,7 +83,7 @@ pub async fn measure(report: &mut Report, parts: &Parts, events: u64) -> anyhow:
             Target::AtMost(TARGET_MS),
         );
         report.add(format!("API: {name}: 99th percentile"), "ms", vec![slowest]);
-        report.add(format!("API: {name}: CPU of engine and API"), "ms", vec![cpu]);
+        report.add(format!("API: {name}: CPU of engine and API"), "ms/answer", vec![cpu]);
     }
     let status = api.stop()?;
     ensure!(status.success(), "uptake api: {status}");
