@@ -27,7 +27,7 @@ const ATTENDANCE: u64 = 70;
 const BATCH: u64 = 250_000;
 const FEATURES: u64 = 200;
 const WARM_UP: usize = 5;
-const REQUESTS: usize = 100;
+const REQUESTS: usize = 60;
 const TARGET_MS: f64 = 50.0;
 
 pub async fn measure(report: &mut Report, parts: &Parts, events: u64) -> anyhow::Result<()> {
