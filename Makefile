@@ -1,6 +1,6 @@
 # What a fresh machine needs is fetched by `make tools`; every other target asks for it.
 .DEFAULT_GOAL := build
-.PHONY: tools build demo smoke test lint audit
+.PHONY: tools build demo smoke test bench lint audit
 
 tools: ## Fetch Apache Kafka and ClickHouse's embedded engine into .cache, and missing Debian packages
 	@deploy/local/fetch.sh
@@ -26,3 +26,6 @@ audit: ## Check dependencies: advisories, licences, unused ones
 	cargo install --quiet --locked --root .cache cargo-deny cargo-machete
 	.cache/bin/cargo-machete
 	.cache/bin/cargo-deny check
+
+bench: tools ## Measure speed and memory against the real broker and engine; table, and target/bench.json
+	cargo bench --locked --bench pipeline

@@ -22,6 +22,9 @@ mod takeover;
 mod writer;
 mod zones;
 
+pub use insert::with_settings as with_insert_settings;
+pub use row::COLUMNS as ROW_COLUMNS;
+
 use std::sync::Arc;
 use std::time::Duration;
 
