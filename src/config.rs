@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use figment::error::Kind;
-use figment::providers::{Env, Format, Toml};
+use figment::providers::{Format, Toml};
+use figment::value::Value;
 use figment::{Figment, Source};
 use serde::Deserialize;
 
@@ -169,6 +170,39 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// The settings in the environment: `UPTAKE__API__LISTEN` is `api.listen`, and `UPTAKE__KAFKA__OPTIONS__SECURITY_PROTOCOL` is
+/// librdkafka's `security.protocol`.
+struct Variables(Vec<(String, String)>);
+
+impl Variables {
+    const OPTIONS: &str = "kafka.options";
+
+    fn of(environment: impl Iterator<Item = (String, String)>) -> Self {
+        let ours = environment.filter_map(|(name, text)| {
+            let path = name.strip_prefix(PREFIX)?.to_lowercase().replace("__", ".");
+            Some((path, text))
+        });
+        Self(ours.collect())
+    }
+
+    /// A text stays a text, whatever it looks like: a password may be all digits.
+    fn merge_into(&self, mut figment: Figment) -> Figment {
+        let defaults = Figment::from(Toml::string(DEFAULTS));
+        for (path, text) in &self.0 {
+            if let Some(option) = path.strip_prefix("kafka.options.") {
+                let options = BTreeMap::from([(option.replace('_', "."), text.clone())]);
+                figment = figment.merge((Self::OPTIONS, options));
+            } else if let Ok(Value::String(..)) = defaults.find_value(path) {
+                figment = figment.merge((path.as_str(), text.clone()));
+            } else {
+                let value: Value = text.parse().unwrap_or_else(|_| text.clone().into());
+                figment = figment.merge((path.as_str(), value));
+            }
+        }
+        figment
+    }
+}
+
 impl Config {
     /// Loads the defaults, then `file` (which must exist when given), then the environment.
     pub fn load(file: Option<&Path>) -> Result<Self, BadInput> {
@@ -179,7 +213,7 @@ impl Config {
             }
             figment = figment.merge(Toml::file_exact(path));
         }
-        figment = figment.merge(Env::prefixed(PREFIX).split("__"));
+        let figment = Variables::of(std::env::vars()).merge_into(figment);
         let config: Self = figment
             .extract()
             .map_err(|e| BadInput::new(format!("configuration: {}", told(&e))))?;
@@ -405,6 +439,43 @@ mod tests {
         let error = Config::load(Some(&file)).unwrap_err().to_string();
         std::fs::remove_file(&file).unwrap();
         assert!(error.contains("broker") && error.contains("uptake-config-"), "{error}");
+    }
+
+    fn from_environment(name: &str, text: &str) -> Result<Config, BadInput> {
+        let variables = Variables::of([(name.to_owned(), text.to_owned())].into_iter());
+        let figment = variables.merge_into(Figment::from(Toml::string(DEFAULTS)));
+        figment.extract().map_err(|e| BadInput::new(told(&e)))
+    }
+
+    #[test]
+    fn the_environment_sets_numbers_texts_and_kafka_options() {
+        assert_eq!(
+            from_environment("UPTAKE__INGEST__BATCH_ROWS", "7")
+                .unwrap()
+                .ingest
+                .batch_rows,
+            7
+        );
+        let config = from_environment("UPTAKE__CLICKHOUSE__PASSWORD", "0123").unwrap();
+        assert_eq!(config.clickhouse.password.expose(), "0123");
+        let config = from_environment("UPTAKE__KAFKA__OPTIONS__SECURITY_PROTOCOL", "SSL").unwrap();
+        assert_eq!(config.kafka.options["security.protocol"], "SSL");
+    }
+
+    #[test]
+    fn a_wrong_variable_is_named() {
+        let error = from_environment("UPTAKE__API__LISTN", "x").unwrap_err().to_string();
+        assert!(
+            error.contains("UPTAKE__API__LISTN") && error.contains("expected one of listen"),
+            "{error}"
+        );
+        let error = from_environment("UPTAKE__INGEST__BATCH_ROWS", "many")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("UPTAKE__INGEST__BATCH_ROWS") && error.contains("many"),
+            "{error}"
+        );
     }
 
     #[test]
