@@ -65,7 +65,7 @@ fn produce(kafka: &Kafka, first: u64, count: u64) -> anyhow::Result<u64> {
     for number in first..first + count {
         let at = (number - first) as f64 / count as f64;
         let time = start + Duration::from_secs_f64(at * (DAYS * 86_400 - 3_600) as f64);
-        if (number - first) % EVENTS_A_VISIT == 0 {
+        if (number - first).is_multiple_of(EVENTS_A_VISIT) {
             user = format!("u-{:06}", rng.random_range(0..USERS));
         }
         write(&mut message, &mut rng, number, &user, time);
