@@ -20,7 +20,7 @@ test: tools ## Run every test, against a real broker and the real engine
 lint: ## Check format, lints and the documentation
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --locked --no-deps --document-private-items
 
 audit: ## Check dependencies: advisories, licences, unused ones
 	cargo install --quiet --locked --root .cache cargo-deny cargo-machete
