@@ -76,7 +76,9 @@ impl Kafka {
             .args(["-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:+ExitOnOutOfMemoryError"])
             .arg("kafka.Kafka")
             .arg(self.properties());
-        let (mut child, _) = Child::spawn("Kafka", java, &self.log(), Output::Log).await?;
+        let (mut child, _) = Child::spawn("Kafka", java, &self.log(), Output::Log)
+            .await
+            .map_err(|e| self.name_java(e))?;
         tokio::select! {
             answers = self.answers() => answers?,
             how = child.ended() => bail!("Kafka ended while starting ({how}); see {}", self.log().display()),
@@ -97,7 +99,9 @@ impl Kafka {
             "-c",
         ])
         .arg(self.properties());
-        let (mut child, _) = Child::spawn("Kafka's storage tool", java, &self.log(), Output::Log).await?;
+        let (mut child, _) = Child::spawn("Kafka's storage tool", java, &self.log(), Output::Log)
+            .await
+            .map_err(|e| self.name_java(e))?;
         let how = child.ended().await;
         if !self.dir.join("data/meta.properties").is_file() {
             bail!(
@@ -106,6 +110,18 @@ impl Kafka {
             );
         }
         Ok(())
+    }
+
+    /// A program that is not there is a mistake of the configuration.
+    fn name_java(&self, error: anyhow::Error) -> anyhow::Error {
+        match error.downcast_ref::<std::io::Error>() {
+            Some(io) if io.kind() == std::io::ErrorKind::NotFound => BadInput::new(format!(
+                "configuration: embedded.java = {}: not found; expected Java 17 or newer",
+                self.java.display()
+            ))
+            .into(),
+            _ => error,
+        }
     }
 
     fn java(&self) -> Command {

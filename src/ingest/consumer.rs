@@ -206,7 +206,9 @@ impl Shared {
         while !shutdown.is_cancelled() {
             self.liveness.polled();
             self.start_takeovers(consumer, store, &finished);
-            self.finish_takeovers(consumer, &takeovers)?;
+            if self.finish_takeovers(consumer, &takeovers)? {
+                backpressure.paused = false;
+            }
             self.collect(Duration::ZERO)?;
             self.hand_over();
             backpressure.regulate(self, consumer)?;
@@ -360,7 +362,13 @@ impl Shared {
         });
     }
 
-    fn finish_takeovers(&self, consumer: &GroupConsumer, takeovers: &mpsc::Receiver<TakenOver>) -> anyhow::Result<()> {
+    /// Whether any partition was resumed.
+    fn finish_takeovers(
+        &self,
+        consumer: &GroupConsumer,
+        takeovers: &mpsc::Receiver<TakenOver>,
+    ) -> anyhow::Result<bool> {
+        let mut resumed = false;
         for TakenOver { assigned, mut memories } in takeovers.try_iter() {
             let mut ready = TopicPartitionList::new();
             let mut chain = lock(&self.chain);
@@ -374,8 +382,9 @@ impl Shared {
             }
             self.note_ownership(&chain);
             consumer.resume(&ready)?;
+            resumed |= ready.count() > 0;
         }
-        Ok(())
+        Ok(resumed)
     }
 }
 
