@@ -27,8 +27,9 @@ use crate::metrics::{IngestMetrics, Metrics};
 use crate::store::{Store, topics};
 
 const POLL: Duration = Duration::from_millis(50);
-/// How long a full batch waits for its turn before Kafka is paused; shorter waits are cheaper than fetching again.
-const PAUSE_AFTER: Duration = Duration::from_millis(500);
+/// A full batch waits for its turn this part of the session timeout before Kafka is paused: to pause throws away what is
+/// fetched, and to wait longer would look like a worker that hangs.
+const PAUSE_AFTER_PART: u64 = 8;
 
 const COMPLAIN_AGAIN: Duration = Duration::from_secs(10);
 /// A message costs less than a microsecond; the rest of the loop is looked at once in so many.
@@ -186,6 +187,8 @@ fn join_group(shared: &Arc<Shared>) -> anyhow::Result<GroupConsumer> {
         .set("statistics.interval.ms", "1000")
         // What lies fetched and unread is bounded, whatever the number of partitions.
         .set("queued.max.messages.kbytes", "65536")
+        // Its default of a second leaves the worker idle after every time the queue was full.
+        .set("fetch.queue.backoff.ms", "5")
         .set("fetch.message.max.bytes", "4194304")
         .create_with_context(Callbacks(shared.clone()))
         .with_context(|| format!("Kafka consumer for {}", kafka.brokers))?;
@@ -404,7 +407,8 @@ impl Backpressure {
     fn regulate(&mut self, shared: &Arc<Shared>, consumer: &GroupConsumer) -> anyhow::Result<()> {
         let waiting = || lock(&shared.chain).is_full();
         if waiting() && !self.paused {
-            shared.collect(PAUSE_AFTER)?;
+            let patience = shared.config.kafka.session_timeout_ms / PAUSE_AFTER_PART;
+            shared.collect(Duration::from_millis(patience))?;
             shared.hand_over();
         }
         let pause = waiting();
