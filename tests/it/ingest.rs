@@ -273,8 +273,10 @@ async fn a_zone_defined_later_moves_the_days_and_loses_nothing() {
         .await
         .unwrap();
     let next = day.tomorrow().unwrap();
+    let rebuilt = uptake::store::rebuild::wait(&fixture.store, "erp", "Asia/Shanghai", PATIENCE, |_, _| {}).await;
+    assert!(rebuilt.unwrap(), "no worker began the rebuild");
     let moved = "SELECT toUInt64(sum(events)) FROM user_days WHERE zone = 'Asia/Shanghai'";
-    eventually("the rollups are rebuilt", async || fixture.number(moved).await == 10).await;
+    assert_eq!(fixture.number(moved).await, 10);
     assert_eq!(fixture.number(&format!("{moved} AND local_date = '{next}'")).await, 10);
     let hours = "SELECT toUInt64(sum(clicks)) FROM feature_hours WHERE zone = 'Asia/Shanghai' AND local_hour = 4";
     assert_eq!(fixture.number(hours).await, 10);
