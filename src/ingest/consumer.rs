@@ -229,6 +229,9 @@ impl Backpressure {
         }
         // Locked to the end: a partition that a takeover opens meanwhile would go on unnoticed.
         let chain = lock(&member.chain);
+        if !chain.is_full() && self.paused.is_empty() {
+            return Ok(());
+        }
         let open: Vec<i32> = chain.open_partitions().collect();
         let pause = if chain.is_full() { open.clone() } else { Vec::new() };
         if pause == self.paused {
