@@ -448,6 +448,8 @@ mod tests {
         );
         let error = with(|c| c.ingest.drain_timeout_ms = c.kafka.session_timeout_ms);
         assert!(error.contains("ingest.drain_timeout_ms"), "{error}");
+        let error = with(|c| c.ingest.identity_memory = c.ingest.batch_rows);
+        assert!(error.contains("ingest.identity_memory"), "{error}");
         let error = with(|c| c.retention.raw_days = 7_000);
         assert!(error.contains("retention.user_months = 13"), "{error}");
     }

@@ -55,6 +55,8 @@ impl ClientContext for Callbacks {
 impl ConsumerContext for Callbacks {
     fn pre_rebalance(&self, consumer: &GroupConsumer, rebalance: &Rebalance<'_>) {
         if let Rebalance::Revoke(partitions) = rebalance {
+            // To be called back is to poll; the drain has its own time.
+            self.0.polls();
             if consumer.assignment_lost() {
                 self.0
                     .fail(anyhow!("the group took the partitions away without waiting"));

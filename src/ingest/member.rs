@@ -1,4 +1,4 @@
-//! Does what the [`protocol`](super::protocol) says and tells it what came of it.
+//! Does what the [`protocol`] says and tells it what came of it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
@@ -134,13 +134,9 @@ impl Member {
     /// Writes and commits what was read, then lets the partitions go; without finishing when the time is over.
     pub fn drain(self: &Arc<Self>, revoked: Vec<i32>) {
         self.tell(Input::Drain { revoked });
-        self.wait_while(
-            Duration::from_millis(self.config.ingest.drain_timeout_ms),
-            Membership::is_draining,
-        );
-        if lock(&self.protocol).is_draining() {
-            self.tell(Input::OutOfTime);
-        }
+        let at_most = Duration::from_millis(self.config.ingest.drain_timeout_ms);
+        self.wait_while(at_most, Membership::is_draining);
+        self.tell(Input::OutOfTime);
     }
 
     fn wait_while(&self, at_most: Duration, condition: impl Fn(&Membership<Arc<Batch>>) -> bool) {

@@ -1,9 +1,10 @@
 //! Every interleaving of two workers, one partition and three messages, with a bounded number of faults.
 //!
 //! The workers run the real [`Membership`](super::Membership). Kafka, ClickHouse and the reconciler are modelled by what the
-//! protocol relies on, and by no more: see [`world`], [`clickhouse`], [`reconciler`]. `checks` says what must hold, and that
+//! protocol relies on, and by no more: see [`world`], [`clickhouse`], [`reconciler`], [`actions`]. `checks` says what must hold, and that
 //! each [`Rule`] of the protocol is needed: without it a counterexample is found.
 
+mod actions;
 mod checks;
 mod clickhouse;
 mod reconciler;

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
 use super::Message::{Event, Malformed};
-use super::world::{Action, World};
+use super::actions::Action;
+use super::world::World;
 use super::{Fault, Message, Rule, Setup};
 
 const COVERED: &str = "committed offsets pass nothing that is neither stored nor rejected";
@@ -35,7 +36,7 @@ impl Model for Setup {
     fn properties(&self) -> Vec<Property<Self>> {
         let mut properties = vec![
             Property::sometimes(ENDS_WELL, |setup: &Setup, world: &World| {
-                world.faults_left() == 0 && world.is_exact(setup)
+                world.faults == 0 && world.is_exact(setup)
             }),
             Property::always(COVERED, |setup: &Setup, world: &World| world.is_covered(setup)),
             // Also: nothing gets stuck.
