@@ -7,7 +7,8 @@ use stateright::{Checker, HasDiscoveries, Model, Property};
 use super::Message::{Event, Malformed};
 use super::actions::Action;
 use super::world::World;
-use super::{Fault, Message, Rule, Setup};
+use super::{Batch, Fault, Memory, Message, PARTITION, Row, Rule, Setup};
+use crate::ingest::protocol::{Effect, Input, Membership, Outcome, Reason};
 
 const COVERED: &str = "committed offsets pass nothing that is neither stored nor rejected";
 const COUNTED: &str = "what is committed is counted, and nothing is counted twice";
@@ -170,6 +171,36 @@ fn assert_ends(setup: Setup) {
         }
     }
     println!("{} states, and every way ends", ended.len());
+}
+
+/// The worlds begin anew with a membership that ends; the product's has to last until the poll loop sees it.
+#[test]
+fn a_membership_that_ended_does_nothing_but_let_go() {
+    let row = Row { id: 1, offset: 0 };
+    let batch = Batch {
+        rows: vec![row],
+        next: 1,
+        ..Batch::default()
+    };
+    let mut membership = Membership::default();
+    let mut step = |input: Input<Batch, Memory>| membership.step(input);
+    step(Input::Assigned(vec![PARTITION]));
+    assert_eq!(step(Input::Due), [Effect::CloseBatch]);
+    step(Input::Closed(Some(batch)));
+    step(Input::Ended(Outcome::Unknown));
+    assert_eq!(step(Input::Silent), [Effect::End(Reason::Silent)]);
+    let later = [
+        Input::PauseOver,
+        Input::Ended(Outcome::Done),
+        Input::Due,
+        Input::Assigned(vec![PARTITION]),
+        Input::Lost,
+    ];
+    for input in later {
+        assert_eq!(step(input), []);
+    }
+    let revoked = vec![PARTITION];
+    assert_eq!(step(Input::Drain { revoked }), [Effect::Release(vec![PARTITION])]);
 }
 
 #[test]
