@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::row;
 use crate::metrics::{IngestMetrics, OutcomeLabel};
-use crate::store::Store;
+use crate::store::{INGEST_COMMENT, Store};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -31,7 +31,7 @@ pub struct Inserter {
 
 /// What `log_comment` of an insert begins with; see `takeover`.
 pub fn comment_prefix(topic: &str) -> String {
-    format!("uptake-ingest topic={topic} ")
+    format!("{INGEST_COMMENT}topic={topic} ")
 }
 
 impl Inserter {
