@@ -49,10 +49,21 @@ pub struct Difference {
     pub rows: u64,
 }
 
-/// A difference that is one, with the rows that mend what can be mended by adding, in RowBinary.
+/// A difference that stands, with the rows that mend what can be mended by adding, in RowBinary.
 pub struct Settled {
     pub difference: Difference,
     pub additions: Bytes,
+}
+
+/// Why a day cannot be compared to the end now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unsettled {
+    /// A worker may still repeat an insert of it.
+    Uncommitted,
+    /// An insert takes long, or stored more of it meanwhile.
+    Inserting,
+    /// The zone of its system was defined or changed.
+    Rebuilding,
 }
 
 /// Compares one day.
@@ -76,19 +87,27 @@ impl Comparison<'_> {
         Ok(self.query(&sql).fetch_one().await?)
     }
 
-    /// The difference that is left when nothing moves any more; `None` while something does.
-    pub async fn settled(&self, rollup: &Rollup) -> anyhow::Result<Option<Settled>> {
-        let (before, unsettled) = self.standing().await?;
-        if unsettled > 0 || !self.is_rebuilt().await? || !self.running_inserts_end().await? {
-            return Ok(None);
+    /// The difference that is left when nothing moves any more.
+    pub async fn settled(&self, rollup: &Rollup) -> anyhow::Result<Result<Settled, Unsettled>> {
+        let (before, uncommitted) = self.standing().await?;
+        if uncommitted > 0 {
+            return Ok(Err(Unsettled::Uncommitted));
         }
+        if !self.is_rebuilt().await? {
+            return Ok(Err(Unsettled::Rebuilding));
+        }
+        let ended_before = self.running_inserts_end().await?;
         let difference = self.look(rollup).await?;
         let additions = self.additions(rollup).await?;
-        if !self.running_inserts_end().await? || !self.is_rebuilt().await? {
-            return Ok(None);
+        let ended_after = self.running_inserts_end().await?;
+        if !self.is_rebuilt().await? {
+            return Ok(Err(Unsettled::Rebuilding));
         }
         let (after, _) = self.standing().await?;
-        Ok((before == after).then_some(Settled { difference, additions }))
+        let stands = ended_before && ended_after && before == after;
+        Ok(stands
+            .then_some(Settled { difference, additions })
+            .ok_or(Unsettled::Inserting))
     }
 
     /// What [`Difference::unfounded`] holds, as a condition on the rollup's rows.

@@ -20,7 +20,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::Context;
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan};
 use tokio_util::sync::CancellationToken;
@@ -28,7 +27,8 @@ use tokio_util::sync::CancellationToken;
 pub use compare::LocalDay;
 use days::Selection;
 use journal::{Journal, LastRun, Note};
-pub use report::{Finding, Report};
+use report::Why;
+pub use report::{Finding, Pending, Report};
 
 use crate::config::Config;
 use crate::error::BadInput;
@@ -96,11 +96,15 @@ pub async fn watch(
     }
     let reconciler = Reconciler::new(&config);
     let pause = LOOK.min(interval);
+    let started_ms = Timestamp::now().as_millisecond();
     while shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
         if !maintainer.load(Ordering::Acquire) {
             continue;
         }
-        match shutdown.run_until_cancelled(reconciler.run_if_due(interval)).await {
+        match shutdown
+            .run_until_cancelled(reconciler.run_if_due(interval, started_ms))
+            .await
+        {
             None | Some(Ok(None)) => {}
             Some(Ok(Some(report))) => count(&report, &metrics),
             Some(Err(error)) => tracing::warn!(error = format!("{error:#}"), "the reconciler failed and runs again"),
@@ -136,9 +140,15 @@ impl Reconciler {
         }
     }
 
-    async fn run_if_due(&self, interval: Duration) -> anyhow::Result<Option<Report>> {
+    /// The first run of all is due an interval after `started_ms`: there is something better to do then.
+    async fn run_if_due(&self, interval: Duration, started_ms: i64) -> anyhow::Result<Option<Report>> {
         let last = Journal(&self.store).last_run().await?;
-        let since_ms = Timestamp::now().as_millisecond() - last.started_ms;
+        let before_ms = if last.started_ms == 0 {
+            started_ms
+        } else {
+            last.started_ms
+        };
+        let since_ms = Timestamp::now().as_millisecond() - before_ms;
         if (0..interval.as_millis() as i64).contains(&since_ms) {
             return Ok(None);
         }
@@ -185,28 +195,38 @@ impl Reconciler {
 
     /// The newest days first: what a run has no time for is noted and left.
     async fn compare(&self, mut days: Vec<LocalDay>) -> anyhow::Result<Report> {
-        let journal = Journal(&self.store);
         days.sort_unstable_by(|a, b| b.cmp(a));
         days.dedup();
-        let bound = self.config.reconcile.days_per_run.min(days.len());
-        let mut report = Report {
-            pending: days.split_off(bound),
-            ..Report::default()
-        };
-        journal.note(&report.pending, Note::Pending).await?;
+        let left = days.split_off(self.config.reconcile.days_per_run.min(days.len()));
+        let mut report = Report::default();
+        self.leave(left, Why::Bound, &mut report).await?;
         for day in days {
-            let outcome = repair::repair(&self.store, &day, self.config.reconcile.closed_after_ms)
-                .await
-                .with_context(|| format!("{} {}", day.system, day.date))?;
-            report.days += 1;
-            report.rows += outcome.rows;
-            report.findings.extend(outcome.findings);
-            if outcome.is_pending {
-                journal.note(std::slice::from_ref(&day), Note::Pending).await?;
-                report.pending.push(day);
+            match repair::repair(&self.store, &day, self.config.reconcile.closed_after_ms).await {
+                Ok(outcome) => {
+                    report.days += 1;
+                    report.rows += outcome.rows;
+                    report.findings.extend(outcome.findings);
+                    if let Some(why) = outcome.unsettled {
+                        self.leave(vec![day], Why::Unsettled(why), &mut report).await?;
+                    }
+                }
+                Err(error) => {
+                    let LocalDay { date, system, .. } = &day;
+                    tracing::warn!(system, %date, error = format!("{error:#}"), "a day could not be compared");
+                    self.leave(vec![day], Why::Failed, &mut report).await?;
+                }
             }
         }
         Ok(report)
+    }
+
+    /// An error ends the run: the next one begins where this one did.
+    async fn leave(&self, days: Vec<LocalDay>, why: Why, report: &mut Report) -> anyhow::Result<()> {
+        if !days.is_empty() {
+            Journal(&self.store).note(&days, Note::Pending).await?;
+            report.pending.extend(days.into_iter().map(|day| Pending { day, why }));
+        }
+        Ok(())
     }
 }
 

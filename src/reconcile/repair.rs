@@ -14,14 +14,14 @@ use std::time::Duration;
 use anyhow::Context;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::compare::{Comparison, LocalDay, Settled};
+use super::compare::{Comparison, LocalDay, Settled, Unsettled};
 use super::journal::{Journal, Note};
 use super::report::Finding;
 use crate::store::Store;
 use crate::store::rollups::{ROLLUPS, Rollup};
 
 /// What is still moving after so many rounds is left for the next run.
-const ROUNDS: u32 = 8;
+const ROUNDS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// What became of a day.
@@ -30,60 +30,52 @@ pub struct Outcome {
     /// Events and rollup rows that were compared.
     pub rows: u64,
     pub findings: Vec<Finding>,
-    /// It could not be compared to the end.
-    pub is_pending: bool,
+    /// Why it could not be compared to the end.
+    pub unsettled: Option<Unsettled>,
 }
 
 /// Compares the rollups of `day` and repairs them, until they are equal.
 pub async fn repair(store: &Store, day: &LocalDay, closed_after_ms: u64) -> anyhow::Result<Outcome> {
-    let journal = Journal(store);
-    let (was_open, done) = journal.of_day(day).await?;
+    let (was_open, done) = Journal(store).of_day(day).await?;
+    let comparison = Comparison {
+        store,
+        day,
+        closed_after_ms,
+    };
     let work = Work {
         store,
         day,
-        comparison: Comparison {
-            store,
-            day,
-            closed_after_ms,
-        },
+        comparison,
         done,
     };
     let mut outcome = Outcome::default();
-    let mut findings: BTreeMap<&str, Finding> = BTreeMap::new();
+    let mut findings = BTreeMap::new();
     for round in 0..ROUNDS {
-        let mut equal = true;
-        for rollup in &ROLLUPS {
-            let seen = work.comparison.look(rollup).await?;
-            outcome.rows += seen.rows;
-            if seen.keys == 0 {
-                continue;
+        match work.round(round, &mut outcome, &mut findings).await? {
+            Round::Equal => {
+                if was_open || !findings.is_empty() {
+                    Journal(store).note(std::slice::from_ref(day), Note::Done).await?;
+                }
+                findings.values_mut().for_each(|finding| finding.repaired = true);
+                outcome.unsettled = None;
+                break;
             }
-            equal = false;
-            if let Some(settled) = work
-                .comparison
-                .settled(rollup)
-                .await?
-                .filter(|found| found.difference.keys > 0)
-            {
-                work.mend(rollup, &settled, round).await?;
-                findings
-                    .entry(rollup.table)
-                    .or_insert_with(|| work.finding(rollup, &settled));
+            Round::Mended => outcome.unsettled = Some(Unsettled::Inserting),
+            Round::Unsettled(why) => {
+                outcome.unsettled = Some(why);
+                tokio::time::sleep(PAUSE).await;
             }
         }
-        if equal {
-            if was_open || !findings.is_empty() {
-                journal.note(std::slice::from_ref(day), Note::Done).await?;
-            }
-            findings.values_mut().for_each(|finding| finding.repaired = true);
-            outcome.findings = findings.into_values().collect();
-            return Ok(outcome);
-        }
-        tokio::time::sleep(PAUSE).await;
     }
     outcome.findings = findings.into_values().collect();
-    outcome.is_pending = true;
     Ok(outcome)
+}
+
+/// What one look at all rollups of a day came to.
+enum Round {
+    Equal,
+    Mended,
+    Unsettled(Unsettled),
 }
 
 struct Work<'a> {
@@ -95,6 +87,37 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
+    async fn round(
+        &self,
+        number: u32,
+        outcome: &mut Outcome,
+        findings: &mut BTreeMap<&str, Finding>,
+    ) -> anyhow::Result<Round> {
+        let mut round = Round::Equal;
+        for rollup in &ROLLUPS {
+            let seen = self.comparison.look(rollup).await?;
+            outcome.rows += seen.rows;
+            if seen.keys == 0 {
+                continue;
+            }
+            match self.comparison.settled(rollup).await? {
+                Err(why) => round = Round::Unsettled(why),
+                Ok(settled) => {
+                    if settled.difference.keys > 0 {
+                        self.mend(rollup, &settled, number).await?;
+                        findings
+                            .entry(rollup.table)
+                            .or_insert_with(|| self.finding(rollup, &settled));
+                    }
+                    if let Round::Equal = round {
+                        round = Round::Mended;
+                    }
+                }
+            }
+        }
+        Ok(round)
+    }
+
     async fn mend(&self, rollup: &Rollup, found: &Settled, round: u32) -> anyhow::Result<()> {
         let Settled { difference, additions } = found;
         let removed = difference.unfounded.len() as u64;

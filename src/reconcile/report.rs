@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::compare::LocalDay;
+use super::compare::{LocalDay, Unsettled};
 
 /// Differences of one rollup on one day.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,35 @@ pub struct Report {
     pub rows: u64,
     pub findings: Vec<Finding>,
     /// Left for the next run.
-    pub pending: Vec<LocalDay>,
+    pub pending: Vec<Pending>,
+}
+
+/// A day that is left for the next run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    pub day: LocalDay,
+    pub why: Why,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    Unsettled(Unsettled),
+    /// The run had done all that one run does.
+    Bound,
+    /// The error was logged.
+    Failed,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unsettled(Unsettled::Uncommitted) => "events of it are not committed yet",
+            Self::Unsettled(Unsettled::Inserting) => "events are being stored in it",
+            Self::Unsettled(Unsettled::Rebuilding) => "its system is being rebuilt in another zone",
+            Self::Bound => "reconcile.days_per_run is reached",
+            Self::Failed => "it could not be compared, see the log",
+        })
+    }
 }
 
 impl Report {
@@ -61,8 +89,8 @@ impl fmt::Display for Report {
         for finding in &self.findings {
             writeln!(f, "{finding}")?;
         }
-        for day in &self.pending {
-            writeln!(f, "{} {}: left for the next run", day.system, day.date)?;
+        for Pending { day, why } in &self.pending {
+            writeln!(f, "{} {}: left for the next run: {why}", day.system, day.date)?;
         }
         write!(
             f,
