@@ -49,6 +49,12 @@ impl Journal<'_> {
         Ok(LastRun { started_ms, through_ms })
     }
 
+    /// How long ClickHouse has been running, in milliseconds.
+    pub async fn uptime_ms(&self) -> anyhow::Result<i64> {
+        let sql = "SELECT 1000 * toInt64(uptime())";
+        Ok(self.0.client().query(sql).fetch_one().await?)
+    }
+
     /// Every insert that is not visible yet stores its rows at or after this, in milliseconds since 1970-01-01T00:00Z.
     pub async fn stored_through(&self) -> anyhow::Result<i64> {
         let sql = "SELECT toUnixTimestamp64Milli(now64(3)) - toInt64(1000 * max(elapsed)) FROM system.processes";

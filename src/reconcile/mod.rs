@@ -38,6 +38,9 @@ use crate::store::{Store, migrate};
 /// The longest pause between two looks at whether a run is due.
 const LOOK: Duration = Duration::from_secs(10);
 
+/// After a restart of ClickHouse the workers first repeat and commit what they had under way.
+const SETTLING: Duration = Duration::from_secs(120);
+
 /// `uptake reconcile`: without arguments the days of everything stored since the last run; with any, all days of the window.
 #[derive(clap::Args)]
 pub struct Args {
@@ -140,16 +143,21 @@ impl Reconciler {
         }
     }
 
-    /// The first run of all is due an interval after `started_ms`: there is something better to do then.
+    /// The first run of all is due an interval after `started_ms`. A run is due early when ClickHouse was restarted since the
+    /// last one: a crash may have come between a table and its views.
     async fn run_if_due(&self, interval: Duration, started_ms: i64) -> anyhow::Result<Option<Report>> {
-        let last = Journal(&self.store).last_run().await?;
-        let before_ms = if last.started_ms == 0 {
+        let journal = Journal(&self.store);
+        let last = journal.last_run().await?;
+        let last_ms = if last.started_ms == 0 {
             started_ms
         } else {
             last.started_ms
         };
-        let since_ms = Timestamp::now().as_millisecond() - before_ms;
-        if (0..interval.as_millis() as i64).contains(&since_ms) {
+        let passed_ms = Timestamp::now().as_millisecond() - last_ms;
+        let uptime_ms = journal.uptime_ms().await?;
+        let is_restarted = (SETTLING.as_millis() as i64..passed_ms).contains(&uptime_ms);
+        // A clock that was set back makes a run due, too.
+        if (0..interval.as_millis() as i64).contains(&passed_ms) && !is_restarted {
             return Ok(None);
         }
         Ok(Some(self.run_since_last().await?))
