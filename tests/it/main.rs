@@ -14,5 +14,6 @@ mod ingest;
 mod kafka;
 mod numbers;
 mod proxy;
+mod reconcile;
 mod simulate;
 mod up;
