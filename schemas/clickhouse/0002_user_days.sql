@@ -17,5 +17,5 @@ CREATE TABLE IF NOT EXISTS user_days
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(local_date)
-ORDER BY (system, zone, rebuilt, user, local_date)
+ORDER BY (system, zone, local_date, user, rebuilt)
 SETTINGS non_replicated_deduplication_window = 10000

@@ -11,5 +11,5 @@ CREATE TABLE IF NOT EXISTS feature_hours
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(local_date)
-ORDER BY (system, zone, rebuilt, feature, local_date, local_hour)
+ORDER BY (system, zone, local_date, local_hour, feature, rebuilt)
 SETTINGS non_replicated_deduplication_window = 10000

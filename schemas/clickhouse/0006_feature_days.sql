@@ -11,5 +11,5 @@ CREATE TABLE IF NOT EXISTS feature_days
 )
 ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(local_date)
-ORDER BY (system, zone, rebuilt, feature, user, local_date)
+ORDER BY (system, zone, local_date, feature, user, rebuilt)
 SETTINGS non_replicated_deduplication_window = 10000

@@ -37,6 +37,7 @@ use crate::measure::{Reader, SystemContext};
 use crate::metrics::Metrics;
 use crate::ops::{self, Health};
 use crate::pseudonym::Pseudonymizer;
+use crate::store::numbers::Numbers;
 use crate::store::{Store, migrate};
 
 /// What handlers share. Cheap to clone.
@@ -50,14 +51,16 @@ struct App {
 }
 
 impl App {
-    fn new(config: &Config, store: &Store) -> Self {
-        Self {
-            reader: Reader::new(store, Duration::from_millis(config.clickhouse.query_timeout_ms)),
+    fn new(config: &Config, store: &Store) -> anyhow::Result<Self> {
+        let numbers = Numbers::new(config.privacy.min_group_size)?;
+        let deadline = Duration::from_millis(config.clickhouse.query_timeout_ms);
+        Ok(Self {
+            reader: Reader::new(store, numbers, deadline),
             store: store.clone(),
             pseudonymizer: Pseudonymizer::new(config.privacy.secret.expose().as_bytes()),
             retention: config.retention.clone(),
             max_body_bytes: config.api.max_body_bytes,
-        }
+        })
     }
 
     /// The system of a path.
@@ -87,23 +90,24 @@ fn routes(app: App, tokens: Tokens) -> (Router, Description) {
 }
 
 /// The whole API with all its layers, outermost last.
-fn router(config: &Config, store: &Store, metrics: Arc<Metrics>) -> Router {
-    let (routes, description) = routes(App::new(config, store), Tokens::new(&config.api.tokens));
-    routes
+fn router(config: &Config, store: &Store, metrics: Arc<Metrics>) -> anyhow::Result<Router> {
+    let (routes, description) = routes(App::new(config, store)?, Tokens::new(&config.api.tokens));
+    let router = routes
         .merge(docs::pages(description))
         .fallback(|uri: Uri| async move { Error::UnknownPath(uri.path().to_owned()) })
         .method_not_allowed_fallback(|method: Method| async move { Error::WrongMethod(method.to_string()) })
         .layer(DefaultBodyLimit::max(config.api.max_body_bytes))
         .layer(CatchPanicLayer::custom(observe::panicked))
         .layer(CompressionLayer::new())
-        .layer(from_fn_with_state(metrics, observe::count))
+        .layer(from_fn_with_state(metrics, observe::count));
+    Ok(router)
 }
 
 /// The OpenAPI description as checked in at `schemas/openapi.json`.
 pub fn description() -> anyhow::Result<String> {
     let config = Config::load(None)?;
     let store = Store::new(&config.clickhouse);
-    let (_, description) = routes(App::new(&config, &store), Tokens::new(&[]));
+    let (_, description) = routes(App::new(&config, &store)?, Tokens::new(&[]));
     Ok(description.to_pretty_json()? + "\n")
 }
 
@@ -137,7 +141,7 @@ pub async fn serve(
     let store = Store::new(&config.clickhouse);
     let address = listener.local_addr()?;
     tracing::info!("the API listens on http://{address}, its description is at http://{address}/docs");
-    axum::serve(without_delay(listener), router(&config, &store, metrics))
+    axum::serve(without_delay(listener), router(&config, &store, metrics)?)
         .with_graceful_shutdown(shutdown.cancelled_owned())
         .await?;
     Ok(())

@@ -164,6 +164,9 @@ mod tests {
         SystemContext {
             name: "erp".to_owned(),
             timezone: "UTC".to_owned(),
+            definition: 0,
+            roster: 0,
+            zone: String::new(),
             week_start: 1,
             yesterday: jiff::civil::date(2026, 10, 28),
         }

@@ -108,8 +108,7 @@ struct Row {
 const SQL: &str = "\
 SELECT assumeNotNull(period_from) AS period_from, toBool(is_total) AS is_total, toString(group_name) AS group_name, toBool(suppressed) AS suppressed,
     entitled, active, rate, unentitled
-FROM adoption(system = {system:String}, from = {from:Date}, to = {to:Date},
-    by = {by:String}, measure = {measure:String}, grain = {grain:String})
+FROM {{adoption}}
 ORDER BY period_from, is_total, group_name";
 
 /// The groups and the total of each period that has anybody in it, by its first day.

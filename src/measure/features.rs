@@ -77,7 +77,7 @@ struct Row {
 const SQL: &str = "\
 SELECT feature, module, title, toBool(catalogued) AS catalogued, released, users, expected_users, expected, breadth, clicks, depth,
     adopted, previous_breadth, change, toBool(ifNull(unused, 0)) AS unused, toBool(ifNull(declining, 0)) AS declining, toBool(suppressed) AS suppressed
-FROM features(system = {system:String}, from = {from:Date}, to = {to:Date})
+FROM {{features}}
 ORDER BY breadth DESC NULLS LAST, clicks DESC NULLS LAST, change DESC NULLS LAST, feature";
 
 pub async fn ask(reader: &Reader, system: SystemContext, window: Window) -> Result<Features, Error> {

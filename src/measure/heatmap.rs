@@ -52,7 +52,7 @@ struct HourRow {
 const HOURS_SQL: &str = "\
 SELECT weekday, hour, toUInt64(days) AS days, CAST(clicks, 'Nullable(UInt64)') AS clicks, CAST(users, 'Nullable(UInt64)') AS users,
     clicks_per_day, users_per_day
-FROM heatmap_hours(system = {system:String}, from = {from:Date}, to = {to:Date})
+FROM {{heatmap_hours}}
 ORDER BY weekday, hour";
 
 /// `user_months`: how long single users are kept; beyond, a count of them would be too low, so there is none.
@@ -138,7 +138,7 @@ struct FeatureRow {
 const FEATURES_SQL: &str = "\
 SELECT feature, group_name, users, entitled, expected, breadth, expected_breadth, toBool(not_expected) AS not_expected,
     toBool(suppressed) AS suppressed
-FROM heatmap_features(system = {system:String}, from = {from:Date}, to = {to:Date}, by = {by:String})
+FROM {{heatmap_features}}
 ORDER BY feature, group_name";
 
 pub async fn ask_features(

@@ -74,7 +74,7 @@ struct Row {
 const SQL: &str = "\
 SELECT toBool(is_total) AS is_total, toString(group_name) AS group_name, toBool(suppressed) AS suppressed, entitled, never,
     days_0, days_1_3, days_4_10, CAST(days_11, 'Nullable(UInt64)') AS days_11, mean, median
-FROM logins(system = {system:String}, from = {from:Date}, to = {to:Date}, by = {by:String})
+FROM {{logins}}
 ORDER BY is_total, group_name";
 
 pub async fn ask(reader: &Reader, request: Request) -> Result<Logins, Error> {

@@ -36,7 +36,7 @@ struct Row {
 const SQL: &str = "\
 SELECT toUnixTimestamp64Milli(complete_through) AS complete_through_ms, consumer_lag, dead_letters, uncatalogued_click_share,
     users_not_on_roster, toBool(rebuilding) AS rebuilding
-FROM data_quality(system = {system:String}, from = {from:Date}, to = {to:Date})";
+FROM {{data_quality}}";
 
 pub async fn ask(reader: &Reader, system: &SystemContext, window: Window) -> Result<DataQuality, Error> {
     let row: Row = reader.row(reader.about(system, window, SQL)).await?;

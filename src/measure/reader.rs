@@ -9,6 +9,7 @@ use tokio::sync::OnceCell;
 
 use super::{SystemContext, Window};
 use crate::store::Store;
+use crate::store::numbers::Numbers;
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +26,7 @@ pub enum Error {
 #[derive(Clone)]
 pub struct Reader {
     client: clickhouse::Client,
+    numbers: Arc<Numbers>,
     deadline: Duration,
     tuning: Arc<OnceCell<bool>>,
 }
@@ -35,11 +37,12 @@ const SLOW_ANALYSIS: &str = "optimize_and_compare_chain";
 
 impl Reader {
     /// A question that takes longer than `deadline` is given up, here and on the server.
-    pub fn new(store: &Store, deadline: Duration) -> Self {
+    pub fn new(store: &Store, numbers: Numbers, deadline: Duration) -> Self {
         let seconds = deadline.as_secs_f64().max(0.001).to_string();
         let client = store.client().clone().with_setting("max_execution_time", seconds);
         Self {
             client,
+            numbers: Arc::new(numbers),
             deadline,
             tuning: Arc::default(),
         }
@@ -50,10 +53,15 @@ impl Reader {
         self.client.query_raw(sql)
     }
 
-    /// A question about a system in a window: `{system:String}`, `{from:Date}` and `{to:Date}` are bound.
+    /// A question about numbers of a system in a window: `{{name}}` in `sql` is that number, and all its parameters are bound but
+    /// those of its own, like `by`.
     pub fn about(&self, system: &SystemContext, window: Window, sql: &str) -> Query {
-        self.question(sql)
+        self.question(&self.numbers.question(sql))
             .param("system", &system.name)
+            .param("zone", &system.zone)
+            .param("week_start", system.week_start)
+            .param("definition", system.definition)
+            .param("roster", system.roster)
             .param("from", window.from.to_string())
             .param("to", window.to.to_string())
     }

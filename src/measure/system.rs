@@ -12,27 +12,33 @@ pub struct SystemContext {
     pub name: String,
     /// IANA name; `UTC` while the system has no definition.
     pub timezone: String,
+    /// The zone that the rollups are counted in: empty while the system has no definition.
+    pub zone: String,
     /// 1 = Monday … 7 = Sunday.
     pub week_start: u8,
+    /// The newest version of the definition and of the roster; 0 where there is none.
+    pub definition: u64,
+    pub roster: u64,
     /// The last whole local day.
     pub yesterday: Date,
 }
 
 #[derive(clickhouse::Row, serde::Deserialize)]
 struct Row {
-    defined: bool,
+    definition: u64,
     zone: String,
     week_start: u8,
+    roster: u64,
     seen: bool,
 }
 
 const SQL: &str = "\
 SELECT
-    toBool(count() > 0) AS defined,
+    max(version) AS definition,
     toString(argMax(zone, version)) AS zone,
     argMax(week_start, version) AS week_start,
-    toBool({system:String} IN (SELECT system FROM user_days WHERE system = {system:String} LIMIT 1)
-        OR {system:String} IN (SELECT system FROM roster_versions WHERE system = {system:String})) AS seen
+    assumeNotNull((SELECT max(version) FROM roster_versions WHERE system = {system:String})) AS roster,
+    toBool(definition > 0 OR roster > 0 OR {system:String} IN (SELECT system FROM user_days WHERE system = {system:String} LIMIT 1)) AS seen
 FROM systems
 WHERE system = {system:String}";
 
@@ -40,21 +46,20 @@ impl SystemContext {
     /// `None` for a system that has neither a definition nor a roster nor any event.
     pub async fn load(reader: &Reader, system: &str) -> Result<Option<Self>, Error> {
         let row: Row = reader.row(reader.question(SQL).param("system", system)).await?;
-        if !row.defined && !row.seen {
+        if !row.seen {
             return Ok(None);
         }
-        let timezone = if row.zone.is_empty() {
-            "UTC".to_owned()
-        } else {
-            row.zone
-        };
+        let timezone = if row.zone.is_empty() { "UTC" } else { &row.zone }.to_owned();
         // A definition with an unknown zone is refused when it is applied; UTC is only for a time zone database that has lost one since.
         let zone = TimeZone::get(&timezone).unwrap_or(TimeZone::UTC);
         let today = Timestamp::now().to_zoned_datetime(zone).date();
         Ok(Some(Self {
             name: system.to_owned(),
             timezone,
-            week_start: if row.defined { row.week_start } else { 1 },
+            zone: row.zone,
+            week_start: row.week_start.max(1),
+            definition: row.definition,
+            roster: row.roster,
             yesterday: today.yesterday().unwrap_or(today),
         }))
     }

@@ -12,6 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::Store;
 use crate::config::{Config, Retention};
+use crate::store::numbers::Numbers;
 use crate::store::topics;
 
 static SCHEMA: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/schemas/clickhouse");
@@ -140,12 +141,8 @@ fn steps(config: &Config) -> anyhow::Result<Vec<Step>> {
         steps.push(Step::new(name, vec![text.to_owned()], true));
     }
     steps.push(Step::new("retention", retention(&config.retention), false));
-    let numbers = SCHEMA
-        .get_dir("numbers")
-        .context("schemas/clickhouse/numbers is missing from the program")?;
-    for (name, text) in texts(numbers)? {
-        let text = text.replace("{{min_group_size}}", &config.privacy.min_group_size.to_string());
-        steps.push(Step::new(format!("numbers/{name}"), vec![text], false));
+    for (name, view) in Numbers::new(config.privacy.min_group_size)?.views() {
+        steps.push(Step::new(format!("numbers/{name}"), vec![view], false));
     }
     Ok(steps)
 }

@@ -1,6 +1,7 @@
 //! ClickHouse: the only place that knows how to reach it and what its tables are called.
 
 pub mod migrate;
+pub mod numbers;
 pub mod rebuild;
 pub mod rollups;
 pub mod systems;

@@ -2,61 +2,57 @@
 -- users_not_on_roster: users with any event and no roster row, of a person or a service account, on any day of the window.
 CREATE OR REPLACE VIEW data_quality AS
 WITH
-    (SELECT if(count() = 0, 'UTC', argMax(zone, version)) FROM systems WHERE system = {system:String}) AS timezone,
-    (SELECT argMax(zone, version) FROM systems WHERE system = {system:String}) AS current_zone,
-    (SELECT max(version) FROM roster_versions WHERE system = {system:String}) AS current_roster,
-    (SELECT argMax(features.feature, version) FROM systems WHERE system = {system:String}) AS catalogue
+    {{zone}} AS current_zone,
+    {{roster}} AS current_roster,
+    {{definition}} AS current_definition
 SELECT
-    complete_through,
-    consumer_lag,
-    dead_letters,
-    uncatalogued_click_share,
-    users_not_on_roster,
-    rebuilding
+    if(max(reported) = 0, NULL, max(through)) AS complete_through,
+    if(max(reported) = 0, NULL, max(behind)) AS consumer_lag,
+    max(refused) AS dead_letters,
+    if(sum(clicked) = 0, NULL, sum(uncatalogued) / sum(clicked)) AS uncatalogued_click_share,
+    max(strangers) AS users_not_on_roster,
+    max(unfinished) AS rebuilding
 FROM
 (
     SELECT
-        if(count() = 0, NULL, min(through)) AS complete_through,
-        if(count() = 0, NULL, toUInt64(sum(greatest(toInt64(ends) - toInt64(committed), 0)))) AS consumer_lag
-    FROM
-    (
-        SELECT
-            argMax(complete_through, updated_at) AS through,
-            argMax(end_offset, updated_at) AS ends,
-            argMax(committed_offset, updated_at) AS committed
-        FROM ingest_progress
-        GROUP BY kafka_topic, kafka_partition
-    )
-) AS progress
-CROSS JOIN
-(
-    SELECT uniqExact(kafka_topic, kafka_partition, kafka_offset) AS dead_letters
+        count() AS reported,
+        min(complete_through) AS through,
+        toUInt64(sum(greatest(toInt64(end_offset) - toInt64(committed_offset), 0))) AS behind,
+        0 AS refused,
+        0 AS clicked,
+        0 AS uncatalogued,
+        0 AS strangers,
+        0 AS unfinished
+    FROM ingest_progress FINAL
+    UNION ALL
+    SELECT 0, toDateTime64(0, 3, 'UTC'), 0, uniqExact(kafka_topic, kafka_partition, kafka_offset), 0, 0, 0, 0
     FROM rejects
     WHERE system IN ({system:String}, '')
-        AND kafka_time >= toDateTime({from:Date}, timezone) AND kafka_time < toDateTime({to:Date}, timezone)
-) AS refused
-CROSS JOIN
-(
-    SELECT if(sum(clicks) = 0, NULL, sumIf(clicks, NOT has(catalogue, feature)) / sum(clicks)) AS uncatalogued_click_share
-    FROM feature_hours
-    WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date}
-) AS clicked
-CROSS JOIN
-(
-    SELECT uniqExact(user) AS users_not_on_roster
+        AND kafka_time >= toDateTime({from:Date}, if(current_zone = '', 'UTC', current_zone))
+        AND kafka_time < toDateTime({to:Date}, if(current_zone = '', 'UTC', current_zone))
+    UNION ALL
+    SELECT 0, toDateTime64(0, 3, 'UTC'), 0, 0, clicks_of_feature,
+        if(feature IN (SELECT arrayJoin(features.feature) FROM systems WHERE system = {system:String} AND version = current_definition), 0, clicks_of_feature), 0, 0
+    FROM
+    (
+        SELECT toString(feature) AS feature, sum(clicks) AS clicks_of_feature
+        FROM feature_hours
+        WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date}
+        GROUP BY feature
+    )
+    UNION ALL
+    SELECT 0, toDateTime64(0, 3, 'UTC'), 0, 0, 0, 0, uniqExact(reinterpretAsUInt64(user)), 0
     FROM user_days
     WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date}
-        AND user NOT IN
+        AND reinterpretAsUInt64(user) NOT IN
         (
-            SELECT user
+            SELECT reinterpretAsUInt64(user)
             FROM roster
             WHERE system = {system:String} AND version = current_roster
                 AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND entitled_from < entitled_to
         )
-) AS strangers
-CROSS JOIN
-(
-    SELECT count() > 0 AND argMax(finished, (started_at, updated_at)) = 0 AS rebuilding
+    UNION ALL
+    SELECT 0, toDateTime64(0, 3, 'UTC'), 0, 0, 0, 0, 0, count() > 0 AND argMax(finished, (started_at, updated_at)) = 0
     FROM rebuilds
     WHERE system = {system:String}
-) AS rebuilds_now
+)

@@ -5,91 +5,108 @@
 -- `expected` and `expected_breadth` are NULL where fewer than {{min_group_size}}, but not all of the group, are expected: they are a group too.
 CREATE OR REPLACE VIEW heatmap_features AS
 WITH
-    (SELECT argMax(zone, version) FROM systems WHERE system = {system:String}) AS current_zone,
-    (SELECT max(version) FROM systems WHERE system = {system:String}) AS current_definition,
-    (SELECT max(version) FROM roster_versions WHERE system = {system:String}) AS current_roster,
-    people AS
+    {{zone}} AS current_zone,
+    {{definition}} AS current_definition,
+    {{roster}} AS current_roster,
     (
-        SELECT
-            user,
-            argMax(role, entitled_from) AS role_of_user,
-            argMax(multiIf({by:String} = 'unit', unit, {by:String} = 'role', role, {by:String} = 'tier', tier,
-                {by:String} = 'site', site, {by:String} = 'phase', phase, ''), entitled_from) AS group_of_user
-        FROM roster
-        WHERE system = {system:String} AND version = current_roster AND kind = 'person'
-            AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND entitled_from < entitled_to
-        GROUP BY user
-    )
+        SELECT groupArray((group_of_users, role_names, role_sizes, people, is_suppressed))
+        FROM
+        (
+            SELECT
+                group_of_users,
+                groupArray(role_of_users) AS role_names,
+                groupArray(n) AS role_sizes,
+                sum(n) AS people,
+                people < {{min_group_size}} AS too_small,
+                too_small OR (2 = row_number() OVER (ORDER BY too_small DESC, people, group_of_users) AND 1 = sum(too_small) OVER ()) AS is_suppressed
+            FROM
+            (
+                SELECT toString(place.1) AS group_of_users, toString(place.2) AS role_of_users, count() AS n
+                FROM
+                (
+                    SELECT argMax((multiIf({by:String} = 'unit', unit, {by:String} = 'role', role, {by:String} = 'tier', tier,
+                        {by:String} = 'site', site, {by:String} = 'phase', phase, ''), role), entitled_from) AS place
+                    FROM roster
+                    WHERE system = {system:String} AND version = current_roster AND kind = 'person'
+                        AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND entitled_from < entitled_to
+                    GROUP BY reinterpretAsUInt64(user)
+                )
+                GROUP BY place
+            )
+            GROUP BY group_of_users
+        )
+    ) AS groups
 SELECT
     feature,
     group_name,
     is_suppressed AS suppressed,
     NOT suppressed AND expected_people = 0 AS not_expected,
-    suppressed OR (expected_people > 0 AND expected_people < {{min_group_size}} AND expected_people < people_of_group) AS expected_hidden,
+    suppressed OR (expected_people > 0 AND expected_people < {{min_group_size}} AND expected_people < people) AS expected_hidden,
     if(suppressed, NULL, users_of_group) AS users,
-    if(suppressed, NULL, people_of_group) AS entitled,
-    if(suppressed, NULL, users_of_group / people_of_group) AS breadth,
+    if(suppressed, NULL, people) AS entitled,
+    if(suppressed, NULL, users_of_group / people) AS breadth,
     if(expected_hidden, NULL, expected_people) AS expected,
     if(expected_hidden OR expected_people = 0, NULL, expected_users / expected_people) AS expected_breadth
 FROM
 (
     SELECT
         feature,
-        group_of_user AS group_name,
-        people_of_group,
-        arraySum(used_sizes) AS users_of_group,
-        too_small OR (small_groups = 1 AND place = 2) AS is_suppressed,
-        arraySum(arrayMap((role, n) -> if(empty(roles) OR has(roles, role), n, 0), role_names, role_sizes)) AS expected_people,
-        arraySum(arrayMap((role, n) -> if(empty(roles) OR has(roles, role), n, 0), used_roles, used_sizes)) AS expected_users
+        group_name,
+        max(row_people) AS people,
+        max(row_suppressed) AS is_suppressed,
+        max(row_expected) AS expected_people,
+        groupArrayArray(row_roles) AS roles,
+        sum(row_users) AS users_of_group,
+        arraySum(arrayMap((role, n) -> if(empty(roles) OR has(roles, role), n, 0), groupArray(row_role), groupArray(row_users))) AS expected_users
     FROM
     (
-        SELECT feature, arrayFlatten(groupArray(row_roles)) AS roles
+        SELECT
+            feature,
+            of_group.1 AS group_name,
+            of_group.4 AS row_people,
+            of_group.5 AS row_suppressed,
+            arraySum(arrayMap((role, n) -> if(empty(row_roles) OR has(row_roles, role), n, 0), of_group.2, of_group.3)) AS row_expected,
+            row_roles,
+            '' AS row_role,
+            0 AS row_users
         FROM
         (
-            SELECT toString(listed.1) AS feature, listed.4 AS row_roles
-            FROM systems
-            ARRAY JOIN features AS listed
-            WHERE system = {system:String} AND version = current_definition
-            UNION ALL
-            SELECT DISTINCT toString(feature), []
-            FROM feature_hours
-            WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date}
-        )
-        GROUP BY feature
-    ) AS listed_features
-    CROSS JOIN
-    (
-        SELECT
-            group_of_user,
-            groupArray(toString(role_of_user)) AS role_names,
-            groupArray(n) AS role_sizes,
-            sum(n) AS people_of_group,
-            people_of_group < {{min_group_size}} AS too_small,
-            sum(too_small) OVER () AS small_groups,
-            row_number() OVER (ORDER BY too_small DESC, people_of_group, group_of_user) AS place
-        FROM (SELECT toString(group_of_user) AS group_of_user, role_of_user, count() AS n FROM people GROUP BY group_of_user, role_of_user)
-        GROUP BY group_of_user
-    ) AS groups
-    LEFT JOIN
-    (
-        SELECT
-            feature AS used_feature,
-            group_of_user AS using_group,
-            groupArray(toString(role_of_user)) AS used_roles,
-            groupArray(n) AS used_sizes
-        FROM
-        (
-            SELECT toString(feature) AS feature, toString(group_of_user) AS group_of_user, role_of_user, count() AS n
+            SELECT feature, groupArrayArray(declared_roles) AS row_roles
             FROM
             (
-                SELECT feature, user
-                FROM feature_days
+                SELECT toString(listed.1) AS feature, listed.4 AS declared_roles
+                FROM systems
+                ARRAY JOIN features AS listed
+                WHERE system = {system:String} AND version = current_definition
+                UNION ALL
+                SELECT DISTINCT toString(feature), []
+                FROM feature_hours
                 WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date}
-                GROUP BY feature, user
-            ) AS uses
-            INNER JOIN people ON uses.user = people.user
-            GROUP BY feature, group_of_user, role_of_user
+            )
+            GROUP BY feature
         )
-        GROUP BY feature, group_of_user
-    ) AS used ON feature = used_feature AND group_of_user = using_group
+        ARRAY JOIN groups AS of_group
+        UNION ALL
+        SELECT toString(any(uses.feature)), toString(any(people.place).1), 0, 0, 0, [], toString(any(people.place).2), uniqExact(uses.user_key)
+        FROM
+        (
+            SELECT feature, reinterpretAsUInt64(user) AS user_key
+            FROM feature_days
+            WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date}
+        ) AS uses
+        INNER JOIN
+        (
+            SELECT
+                reinterpretAsUInt64(user) AS user_key,
+                argMax((multiIf({by:String} = 'unit', unit, {by:String} = 'role', role, {by:String} = 'tier', tier,
+                    {by:String} = 'site', site, {by:String} = 'phase', phase, ''), role), entitled_from) AS place,
+                cityHash64(place) AS place_key
+            FROM roster
+            WHERE system = {system:String} AND version = current_roster AND kind = 'person'
+                AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND entitled_from < entitled_to
+            GROUP BY user_key
+        ) AS people ON uses.user_key = people.user_key
+        GROUP BY cityHash64(uses.feature), people.place_key
+    )
+    GROUP BY feature, group_name
 )

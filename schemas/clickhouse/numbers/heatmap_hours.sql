@@ -3,23 +3,29 @@
 -- Users come from user_days.click_hours, a bit for each hour: one pass over users and days, not over events.
 CREATE OR REPLACE VIEW heatmap_hours AS
 WITH
-    (SELECT argMax(zone, version) FROM systems WHERE system = {system:String}) AS current_zone,
-    (SELECT max(version) FROM roster_versions WHERE system = {system:String}) AS current_roster,
+    {{zone}} AS current_zone,
+    {{roster}} AS current_roster,
     (
-        SELECT uniqExact(user)
-        FROM roster
-        WHERE system = {system:String} AND version = current_roster AND kind = 'person'
-            AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND entitled_from < entitled_to
-    ) AS entitled_users
+        SELECT count()
+        FROM
+        (
+            SELECT DISTINCT user
+            FROM roster
+            WHERE system = {system:String} AND version = current_roster AND kind = 'person'
+                AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND entitled_from < entitled_to
+            LIMIT {{min_group_size}}
+        )
+    ) AS entitled_users,
+    entitled_users > 0 AND entitled_users < {{min_group_size}} AS too_small
 SELECT
     weekday,
     hour,
     sum(row_days) AS days,
-    entitled_users > 0 AND entitled_users < {{min_group_size}} AS suppressed,
-    if(suppressed, NULL, sum(row_clicks)) AS clicks,
-    if(suppressed, NULL, sum(row_users)) AS users,
-    if(suppressed OR days = 0, NULL, sum(row_clicks) / days) AS clicks_per_day,
-    if(suppressed OR days = 0, NULL, sum(row_users) / days) AS users_per_day
+    too_small AS suppressed,
+    if(too_small, NULL, sum(row_clicks)) AS clicks,
+    if(too_small, NULL, sum(row_users)) AS users,
+    if(too_small OR days = 0, NULL, sum(row_clicks) / days) AS clicks_per_day,
+    if(too_small OR days = 0, NULL, sum(row_users) / days) AS users_per_day
 FROM
 (
     SELECT
@@ -30,25 +36,29 @@ FROM
         0 AS row_users
     FROM numbers(168)
     UNION ALL
-    SELECT toDayOfWeek(local_date), local_hour, 0, sum(clicks), 0
-    FROM feature_hours
-    WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date}
-    GROUP BY ALL
-    UNION ALL
-    SELECT weekday, hour, 0, 0, sum(same)
+    SELECT toDayOfWeek(local_date), local_hour, 0, clicks_of_hour, 0
     FROM
     (
-        SELECT weekday, hours, count() AS same
+        SELECT local_date, local_hour, sum(clicks) AS clicks_of_hour
+        FROM feature_hours
+        WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date}
+        GROUP BY local_date, local_hour
+    )
+    UNION ALL
+    SELECT weekday, toUInt8(place), 0, 0, same
+    FROM
+    (
+        SELECT weekday, toUInt32(bitAnd(bitShiftRight(hours_of_week, toUInt8(24 * (weekday - 1))), 16777215)) AS hours, count() AS same
         FROM
         (
-            SELECT toDayOfWeek(local_date) AS weekday, groupBitOr(click_hours) AS hours
+            SELECT groupBitOr(bitShiftLeft(toUInt256(click_hours), toUInt8(24 * (toDayOfWeek(local_date) - 1)))) AS hours_of_week
             FROM user_days
             WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date} AND click_hours > 0
-            GROUP BY user, weekday
+            GROUP BY reinterpretAsUInt64(user)
         )
+        ARRAY JOIN range(toUInt8(1), toUInt8(8)) AS weekday
         GROUP BY weekday, hours
     )
-    ARRAY JOIN arrayFilter(h -> bitTest(hours, h), range(toUInt8(24))) AS hour
-    GROUP BY weekday, hour
+    ARRAY JOIN bitPositionsToArray(hours) AS place
 )
 GROUP BY weekday, hour
