@@ -14,10 +14,10 @@ use crate::harness::{Fixture, PATIENCE, eventually};
 use crate::proxy::{Inserts, Proxy};
 
 /// An `uptake ingest` process; killed when dropped.
-struct Worker(Child);
+pub struct Worker(Child);
 
 impl Worker {
-    fn start(fixture: &Fixture) -> Self {
+    pub fn start(fixture: &Fixture) -> Self {
         Self::with(fixture, &[])
     }
 

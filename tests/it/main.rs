@@ -6,6 +6,7 @@
 )]
 
 mod api;
+mod collector;
 mod definitions;
 mod engine;
 mod harness;
@@ -14,5 +15,6 @@ mod ingest;
 mod kafka;
 mod numbers;
 mod proxy;
+mod rejected;
 mod simulate;
 mod up;

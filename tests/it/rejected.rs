@@ -1,0 +1,1 @@
+//! `uptake rejected` against the real broker and the real engine.
