@@ -6,7 +6,7 @@
 //! simulate, import ─► Kafka ─► ingest ─► store (ClickHouse) ─► measure ─► api
 //! ```
 //!
-//! Imports point one way: `main → ingest | api | import | simulate → measure → store → event → config`.
+//! Imports point one way: `main → ingest | api | import | rejected | simulate → measure → store → event → config`.
 
 pub mod api;
 pub mod calendar;
@@ -22,6 +22,7 @@ pub mod measure;
 pub mod metrics;
 pub mod ops;
 pub mod pseudonym;
+pub mod rejected;
 pub mod roster;
 pub mod simulate;
 pub mod store;

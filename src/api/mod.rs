@@ -10,6 +10,7 @@ mod heatmap;
 mod logins;
 mod observe;
 mod params;
+mod rejects;
 mod systems;
 pub mod token;
 
@@ -82,6 +83,7 @@ fn routes(config: &Config) -> OpenApiRouter<App> {
         .routes(routes!(features::get_features))
         .routes(routes!(heatmap::get_hour_heatmap))
         .routes(routes!(heatmap::get_feature_heatmap))
+        .routes(routes!(rejects::get_rejects))
         .layer(from_fn_with_state(tokens.clone(), auth::require_viewer));
     let write = OpenApiRouter::new()
         .routes(routes!(systems::put_system))

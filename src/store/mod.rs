@@ -2,6 +2,7 @@
 
 pub mod migrate;
 pub mod rebuild;
+pub mod retries;
 pub mod systems;
 pub mod topics;
 

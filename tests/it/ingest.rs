@@ -21,7 +21,7 @@ impl Worker {
         Self::with(fixture, &[])
     }
 
-    fn with(fixture: &Fixture, settings: &[(&str, &str)]) -> Self {
+    pub fn with(fixture: &Fixture, settings: &[(&str, &str)]) -> Self {
         let mut program = fixture.program();
         program.arg("ingest").env("UPTAKE__INGEST__BATCH_AGE_MS", "100");
         // A killed worker is missed soon.
