@@ -44,11 +44,23 @@ fn origins(fixture: &Fixture, reason: &str) -> Vec<String> {
 }
 
 async fn send(fixture: &Fixture, topic: &str, key: &str, headers: OwnedHeaders, payload: &[u8]) {
+    send_to(fixture, topic, None, key, headers, payload).await;
+}
+
+async fn send_to(
+    fixture: &Fixture,
+    topic: &str,
+    partition: Option<i32>,
+    key: &str,
+    headers: OwnedHeaders,
+    payload: &[u8],
+) {
     let producer: FutureProducer = ClientConfig::new()
         .set("bootstrap.servers", &fixture.config.kafka.brokers)
         .create()
         .unwrap();
-    let record = FutureRecord::to(topic).key(key).payload(payload).headers(headers);
+    let mut record = FutureRecord::to(topic).key(key).payload(payload).headers(headers);
+    record.partition = partition;
     producer.send(record, PATIENCE).await.unwrap();
 }
 
@@ -99,6 +111,8 @@ async fn eventually_counted(fixture: &Fixture, count: u64) {
     eventually("the events are counted", async || fixture.number(sql).await == count).await;
 }
 
+/// Not the partition of the key `u-1`.
+const ELSEWHERE: Option<i32> = Some(1);
 const MALFORMED: &[u8] = b"{\"specversion\":\"1.0\",\n \"id\": tru}";
 const BINARY: &[u8] = b"\x00\xffnot text";
 /// Events of the fixture's tests are smaller.
@@ -109,7 +123,8 @@ async fn refuse_some(fixture: &Fixture) -> String {
     let topic = &fixture.config.kafka.topic;
     let large = click("large", 2_000);
     fixture.produce("u-1", click("1", 0)).await;
-    fixture.produce("u-1", &large).await;
+    // Elsewhere than its key says, as from a producer that spreads keys in another way.
+    send_to(fixture, topic, ELSEWHERE, "u-1", OwnedHeaders::new(), large.as_bytes()).await;
     send(fixture, topic, "u-2", OwnedHeaders::new(), MALFORMED).await;
     send(fixture, topic, "u-3", OwnedHeaders::new(), BINARY).await;
     let ce = [
@@ -230,12 +245,14 @@ async fn a_retry_sends_the_same_message_and_only_once() {
     assert_eq!(told(&fixture, &["retry", &origin]), done);
     eventually_counted(&fixture, 2).await;
     let before = messages(&fixture, &topic);
-    let sent: Vec<_> = before
+    let of_user: Vec<_> = before.iter().filter(|message| message.key() == Some(b"u-1")).collect();
+    let sent: Vec<_> = of_user
         .iter()
-        .filter(|m| m.payload() == Some(large.as_bytes()))
+        .filter(|message| message.payload() == Some(large.as_bytes()))
         .collect();
     assert_eq!(sent.len(), 2);
-    assert_eq!(sent[0].partition(), sent[1].partition());
+    assert!(sent.iter().all(|message| Some(message.partition()) == ELSEWHERE));
+    assert!(of_user.iter().any(|message| Some(message.partition()) != ELSEWHERE));
     assert_eq!(sent[1].key(), Some(b"u-1".as_slice()));
     assert_eq!(
         headers(sent[1]),
