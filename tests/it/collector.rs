@@ -67,6 +67,12 @@ fn messages(kafka: &Kafka, count: usize) -> Vec<OwnedMessage> {
     messages
 }
 
+/// An event of the same user comes after what would have been sent before it.
+async fn nothing_was_sent(api: &Api) {
+    assert_eq!(post(api, SINGLE, click("last")).await.0, 202);
+    messages(&api.fixture.config.kafka, 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_event_reaches_kafka_with_its_own_bytes_and_is_counted_once() {
     let api = start(|_| {}).await;
@@ -190,7 +196,7 @@ async fn a_batch_with_bad_events_is_refused_whole_and_each_of_them_is_named() {
         "{body}"
     );
 
-    messages(&api.fixture.config.kafka, 0);
+    nothing_was_sent(&api).await;
     let (_, metrics) = api.ops("/metrics").await;
     assert!(
         metrics.contains("uptake_collector_refused_events_total{reason=\"too_large\"} 1"),
@@ -230,7 +236,7 @@ async fn what_is_too_large_or_of_another_type_is_told_so() {
         let (given, answer) = post(&api, kind, &body).await;
         assert_eq!((given, &answer["code"]), (status, &json!(code)), "{kind} {body}");
     }
-    messages(&api.fixture.config.kafka, 0);
+    nothing_was_sent(&api).await;
 }
 
 #[tokio::test]
