@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail};
 use jiff::Timestamp;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 use rdkafka::{Offset, TopicPartitionList};
 use xxhash_rust::xxh3::xxh3_128;
@@ -181,7 +181,8 @@ fn assign(
         for &partition in &partitions {
             times.add_partition_offset(topic, partition, Offset::Offset(since.as_millisecond()))?;
         }
-        for element in consumer.offsets_for_times(times, timeout)?.elements() {
+        let offsets = patiently(timeout, || consumer.offsets_for_times(times.clone(), timeout))?;
+        for element in offsets.elements() {
             // Nothing is as young as that: the end, which is not a number.
             begins.insert(
                 element.partition(),
@@ -192,7 +193,7 @@ fn assign(
     let mut ends = HashMap::new();
     let mut assignment = TopicPartitionList::new();
     for &partition in &partitions {
-        let (first, end) = consumer.fetch_watermarks(topic, partition, timeout)?;
+        let (first, end) = patiently(timeout, || consumer.fetch_watermarks(topic, partition, timeout))?;
         let begin = match begins.get(&partition) {
             Some(begin) => begin.unwrap_or(end).max(first),
             None => first,
@@ -204,4 +205,15 @@ fn assign(
     }
     consumer.assign(&assignment)?;
     Ok(ends)
+}
+
+/// Asks again for so long: a partition of a topic that has just been created has no leader yet.
+fn patiently<T>(at_most: Duration, mut ask: impl FnMut() -> KafkaResult<T>) -> KafkaResult<T> {
+    let started = Instant::now();
+    loop {
+        match ask() {
+            Err(_) if started.elapsed() < at_most => std::thread::sleep(Duration::from_millis(100)),
+            answer => return answer,
+        }
+    }
 }

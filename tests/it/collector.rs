@@ -3,18 +3,16 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{Headers, Message, OwnedMessage};
+use rdkafka::message::{Headers, Message};
 use reqwest::header::RETRY_AFTER;
 use serde_json::{Value, json};
 use uptake::api::auth;
-use uptake::config::{Config, Kafka, Role, Token};
+use uptake::config::{Config, Role, Token};
 use uptake::embedded;
 use uptake::store::topics;
 
 use crate::api::Api;
-use crate::harness::{PATIENCE, config, directory, eventually};
+use crate::harness::{config, directory, eventually, messages};
 use crate::ingest::Worker;
 
 const SINGLE: &str = "application/cloudevents+json";
@@ -41,36 +39,11 @@ async fn post(api: &Api, kind: &str, body: impl ToString) -> (u16, Value) {
     api.send(request.body(body.to_string())).await
 }
 
-/// Every message of the topic, when there are `count`; fails when there are more.
-fn messages(kafka: &Kafka, count: usize) -> Vec<OwnedMessage> {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", &kafka.brokers)
-        .set("group.id", "reader")
-        .set("auto.offset.reset", "earliest")
-        .create()
-        .unwrap();
-    let ends =
-        (0..kafka.partitions).map(|partition| consumer.fetch_watermarks(&kafka.topic, partition, PATIENCE).unwrap().1);
-    assert_eq!(ends.sum::<i64>(), count as i64, "messages in {}", kafka.topic);
-    consumer.subscribe(&[&kafka.topic]).unwrap();
-    let mut messages = Vec::new();
-    for _ in 0..200 {
-        if messages.len() == count {
-            break;
-        }
-        // A poll may also return because of a rebalance.
-        if let Some(message) = consumer.poll(PATIENCE / 200) {
-            messages.push(message.unwrap().detach());
-        }
-    }
-    assert_eq!(messages.len(), count);
-    messages
-}
-
 /// An event of the same user comes after what would have been sent before it.
 async fn nothing_was_sent(api: &Api) {
     assert_eq!(post(api, SINGLE, click("last")).await.0, 202);
-    messages(&api.fixture.config.kafka, 1);
+    let kafka = &api.fixture.config.kafka;
+    assert_eq!(messages(kafka, &kafka.topic).len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,7 +76,7 @@ async fn each_event_reaches_kafka_with_its_own_bytes_and_is_counted_once() {
     assert_eq!(api.send(binary).await, (202, json!({"accepted": 1})));
 
     let kafka = &api.fixture.config.kafka;
-    let messages = messages(kafka, 6);
+    let messages = messages(kafka, &kafka.topic);
     // One user, one partition, one order.
     let texts: Vec<_> = messages
         .iter()

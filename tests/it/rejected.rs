@@ -4,15 +4,13 @@ use jiff::Timestamp;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ConfigResource, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders, OwnedMessage};
 use rdkafka::producer::{FutureProducer, FutureRecord};
-use rdkafka::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
 use uptake::store::migrate;
 
 use crate::api::Api;
-use crate::harness::{Fixture, PATIENCE, eventually};
+use crate::harness::{Fixture, PATIENCE, eventually, messages};
 use crate::ingest::Worker;
 
 /// Exit code, standard output and standard error of `uptake rejected …`.
@@ -62,28 +60,6 @@ async fn send_to(
     let mut record = FutureRecord::to(topic).key(key).payload(payload).headers(headers);
     record.partition = partition;
     producer.send(record, PATIENCE).await.unwrap();
-}
-
-/// Every message of a topic, partition by partition.
-fn messages(fixture: &Fixture, topic: &str) -> Vec<OwnedMessage> {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", &fixture.config.kafka.brokers)
-        .set("group.id", "reader")
-        .create()
-        .unwrap();
-    let mut messages = Vec::new();
-    for partition in 0..fixture.config.kafka.partitions {
-        let (_, end) = consumer.fetch_watermarks(topic, partition, PATIENCE).unwrap();
-        let mut assignment = TopicPartitionList::new();
-        assignment
-            .add_partition_offset(topic, partition, Offset::Beginning)
-            .unwrap();
-        consumer.assign(&assignment).unwrap();
-        // A poll may also return because of the new assignment.
-        let polled = (0..100 + end).filter_map(|_| consumer.poll(PATIENCE / 100));
-        messages.extend(polled.take(end as usize).map(|message| message.unwrap().detach()));
-    }
-    messages
 }
 
 fn headers(message: &OwnedMessage) -> Vec<(String, String)> {
@@ -156,7 +132,7 @@ async fn each_reject_is_listed_once_and_shown_with_everything() {
     refuse_some(&fixture).await;
     // Published again, as after a takeover.
     let rejects = &fixture.config.kafka.rejected_topic;
-    for letter in messages(&fixture, rejects) {
+    for letter in messages(&fixture.config.kafka, rejects) {
         let key = std::str::from_utf8(letter.key().unwrap()).unwrap();
         send(
             &fixture,
@@ -237,14 +213,18 @@ async fn a_retry_sends_the_same_message_and_only_once() {
         "4 would be sent again, 0 skipped because they were before; 3 of them as wrong as before: ingest refuses them again\n"
     );
     let topic = fixture.config.kafka.topic.clone();
-    assert_eq!(messages(&fixture, &topic).len(), 5, "a dry run sends nothing");
+    assert_eq!(
+        messages(&fixture.config.kafka, &topic).len(),
+        5,
+        "a dry run sends nothing"
+    );
 
     drop(worker);
     let _mended = Worker::start(&fixture);
     let done = "1 sent again, 0 skipped because they were before\n";
     assert_eq!(told(&fixture, &["retry", &origin]), done);
     eventually_counted(&fixture, 2).await;
-    let before = messages(&fixture, &topic);
+    let before = messages(&fixture.config.kafka, &topic);
     let of_user: Vec<_> = before.iter().filter(|message| message.key() == Some(b"u-1")).collect();
     let sent: Vec<_> = of_user
         .iter()
@@ -261,7 +241,7 @@ async fn a_retry_sends_the_same_message_and_only_once() {
 
     let again = "0 sent again, 1 skipped because they were before\n";
     assert_eq!(told(&fixture, &["retry", "--reason", "too_large"]), again);
-    assert_eq!(messages(&fixture, &topic).len(), before.len());
+    assert_eq!(messages(&fixture.config.kafka, &topic).len(), before.len());
     assert_eq!(told(&fixture, &["retry", &origin, "--again"]), done);
     // As after a kill between Kafka's acknowledgement and the note.
     fixture
@@ -311,7 +291,7 @@ async fn what_is_refused_again_is_another_reject_but_only_one() {
     // The message's own headers are still with it, and none of ours.
     let topic = fixture.config.kafka.topic.clone();
     assert_eq!(told(&fixture, &["retry", second]), retry);
-    let messages = messages(&fixture, &topic);
+    let messages = messages(&fixture.config.kafka, &topic);
     let sent = messages
         .iter()
         .map(headers)
