@@ -159,15 +159,15 @@ impl Listing {
             .iter()
             .map(|(reason, count)| format!("{reason} {count}"))
             .collect();
-        let shown = match self.lines.len() {
-            shown if shown < all => format!(", the newest {shown} shown"),
-            _ => String::new(),
-        };
         let reasons = if all == 0 {
             String::new()
         } else {
             format!(": {}", by_reason.join(", "))
         };
-        println!("{all} rejected{shown}, {} sent again{reasons}", self.retried);
+        let shown = match self.lines.len() {
+            shown if shown < all => format!("; the newest {shown} are shown"),
+            _ => String::new(),
+        };
+        println!("{all} rejected{reasons}; {} of them sent again{shown}", self.retried);
     }
 }

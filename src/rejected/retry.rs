@@ -9,6 +9,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use anyhow::Context;
+use clap::ArgGroup;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
@@ -28,16 +29,16 @@ use crate::store::{Store, topics};
 const CHUNK: usize = 1_000;
 
 #[derive(Debug, clap::Args)]
-#[group(skip)]
+#[command(group = ArgGroup::new("which").required(true).args(["origins", "reason", "all"]))]
 pub struct Args {
     /// Which ones, as `list` prints them: TOPIC/PARTITION/OFFSET
-    #[arg(value_name = "ORIGIN", required_unless_present_any = ["reason", "all"])]
+    #[arg(value_name = "ORIGIN")]
     origins: Vec<Origin>,
     /// Those of this reason
-    #[arg(long, value_parser = super::reason, conflicts_with = "origins")]
+    #[arg(long, value_parser = super::reason)]
     reason: Option<&'static str>,
     /// All of them
-    #[arg(long, conflicts_with_all = ["origins", "reason"])]
+    #[arg(long)]
     all: bool,
     /// Also those that were sent again before
     #[arg(long)]

@@ -127,7 +127,7 @@ async fn refuse_some(fixture: &Fixture) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_reject_is_listed_once_and_shown_with_everything() {
     let fixture = Fixture::new().await;
-    assert_eq!(told(&fixture, &["list"]), "0 rejected, 0 sent again\n");
+    assert_eq!(told(&fixture, &["list"]), "0 rejected; 0 of them sent again\n");
     let _worker = Worker::with(&fixture, &[SMALL]);
     refuse_some(&fixture).await;
     // Published again, as after a takeover.
@@ -150,11 +150,14 @@ async fn each_reject_is_listed_once_and_shown_with_everything() {
     let last = table.lines().last().unwrap();
     assert_eq!(
         last,
-        "4 rejected, 0 sent again: invalid_json 1, invalid_utf8 1, invalid_value 1, too_large 1"
+        "4 rejected: invalid_json 1, invalid_utf8 1, invalid_value 1, too_large 1; 0 of them sent again"
     );
     assert_eq!(table.lines().count(), 6, "{table}");
     let limited = told(&fixture, &["list", "--limit", "1"]);
-    assert!(limited.contains("4 rejected, the newest 1 shown"), "{limited}");
+    assert!(
+        limited.ends_with("; 0 of them sent again; the newest 1 are shown\n"),
+        "{limited}"
+    );
     assert_eq!(limited.lines().nth(1), table.lines().nth(1), "the newest is the first");
     let crm = listed(&fixture, &["--system", "crm"]);
     assert_eq!(crm.len(), 1);
@@ -190,14 +193,15 @@ async fn each_reject_is_listed_once_and_shown_with_everything() {
     assert!(shown.contains("now        it would be accepted"), "{shown}");
 
     for (arguments, part) in [
-        (["show", "nothing/0/5"], "nothing/0/5: not in the topic"),
-        (["show", "nothing"], "TOPIC/PARTITION/OFFSET"),
-        (["list", "--reason=bad"], "expected one of too_large"),
-        (["list", "--since=then"], "expected a time"),
-        (["retry", "nothing/0/5"], "nothing/0/5: not in the topic"),
-        (["retry", "--dry-run"], "required"),
+        ("show nothing/0/5", "nothing/0/5: not in the topic"),
+        ("show nothing", "TOPIC/PARTITION/OFFSET"),
+        ("list --reason=bad", "expected one of too_large"),
+        ("list --since=then", "expected a time"),
+        ("retry nothing/0/5", "nothing/0/5: not in the topic"),
+        ("retry --dry-run", "--all"),
+        ("retry --all --reason=too_large", "cannot be used with"),
     ] {
-        let (code, _, error) = rejected(&fixture, &arguments);
+        let (code, _, error) = rejected(&fixture, &arguments.split(' ').collect::<Vec<_>>());
         assert!(code == Some(2) && error.contains(part), "{arguments:?}: {error}");
     }
 }
@@ -256,7 +260,7 @@ async fn a_retry_sends_the_same_message_and_only_once() {
     eventually_counted(&fixture, 3).await;
     let repeats = "SELECT count() FROM events WHERE identity IN (SELECT identity FROM events GROUP BY identity HAVING count() > 1)";
     assert_eq!(fixture.number(repeats).await, 0);
-    assert!(told(&fixture, &["list"]).contains("4 rejected, 1 sent again"));
+    assert!(told(&fixture, &["list"]).contains("; 1 of them sent again"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
