@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn the_mark_stands_under_the_mistake() {
         let long = format!("{{\"id\": \"{}\", \"员\": x}}", "1".repeat(100));
-        for (payload, marked) in [("{\"id\": tru }", 'u'), (long.as_str(), 'x'), ("{\n  \"id\" 1\n}", '1')] {
+        for (payload, marked) in [("{\"id\": tru,}", ','), (long.as_str(), 'x'), ("{\n  \"id\" 1\n}", '1')] {
             let sentence = Event::structured(payload.as_bytes(), TIMES).unwrap_err().sentence();
             let mistake = mistake(payload, &sentence).expect(&sentence);
             let lines: Vec<_> = mistake.lines().collect();
