@@ -10,7 +10,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::error::KafkaError;
 use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, Semaphore};
 
 use crate::api::error::Error;
 use crate::config::{self, Config};
@@ -45,27 +45,25 @@ pub struct Delivery {
     queued: Instant,
 }
 
-/// Shared with the messages: it lives until the last of them is delivered or given up, also when nobody waits for it any more.
+/// Shared with the messages: the room is given back once the last of them is delivered or given up, also when nobody waits
+/// for it any more, and before anybody who does hears of it.
 struct Pending {
     left: AtomicUsize,
     /// The first one.
     failure: OnceLock<KafkaError>,
     settled: Notify,
-    room: OwnedSemaphorePermit,
+    room: Arc<Semaphore>,
+    bytes: usize,
     metrics: CollectorMetrics,
 }
 
 impl Pending {
     fn settle(&self, messages: usize) {
         if self.left.fetch_sub(messages, Ordering::AcqRel) == messages {
+            self.metrics.queue_bytes.dec_by(self.bytes as i64);
+            self.room.add_permits(self.bytes);
             self.settled.notify_one();
         }
-    }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        self.metrics.queue_bytes.dec_by(self.room.num_permits() as i64);
     }
 }
 
@@ -112,17 +110,18 @@ impl Collector {
         bytes: usize,
     ) -> Result<Delivery, Error> {
         // The body is not larger than the queue, which is less than 4 GiB.
-        let room = self.room.clone().try_acquire_many_owned(bytes as u32);
-        let room = room.map_err(|_| {
+        let Ok(taken) = self.room.try_acquire_many(bytes as u32) else {
             self.refused("queue_full", events.len());
-            Error::QueueFull
-        })?;
+            return Err(Error::QueueFull);
+        };
+        taken.forget();
         self.metrics.queue_bytes.inc_by(bytes as i64);
         let pending = Arc::new(Pending {
             left: AtomicUsize::new(events.len()),
             failure: OnceLock::new(),
             settled: Notify::new(),
-            room,
+            room: self.room.clone(),
+            bytes,
             metrics: self.metrics.clone(),
         });
         let delivery = Delivery {
@@ -142,14 +141,15 @@ impl Collector {
                 break;
             }
         }
+        if events.is_empty() {
+            pending.settle(0);
+        }
         Ok(delivery)
     }
 
     /// Returns once Kafka has all of them, or has taken longer than it may.
     pub async fn acknowledged(&self, delivery: Delivery) -> Result<(), Error> {
-        if delivery.events > 0 {
-            delivery.pending.settled.notified().await;
-        }
+        delivery.pending.settled.notified().await;
         let seconds = delivery.queued.elapsed().as_secs_f64();
         self.metrics.produce_seconds.observe(seconds);
         let Some(error) = delivery.pending.failure.get() else {
