@@ -5,6 +5,7 @@
 //! ```
 //!
 //! `cargo bench --bench pipeline collector` measures only the last.
+//!
 //! Nothing is asserted but that every event was counted: the figures go to a table and to `target/bench.json`.
 //! `docs/benchmarks.md` says what each of them means. `UPTAKE_BENCH_EVENTS` makes everything smaller or larger.
 
@@ -48,7 +49,9 @@ fn main() -> anyhow::Result<()> {
     runtime.block_on(async {
         let mut report = Report::new(events);
         let parts = parts::Parts::start().await?;
-        if !only_collector {
+        if only_collector {
+            report.event_bytes(topic::BYTES as f64);
+        } else {
             ingest_and_answers(&mut report, &parts, events).await?;
         }
         collector::measure(&mut report, &parts, events / SENT_FOR_EACH_OVER_HTTP).await?;

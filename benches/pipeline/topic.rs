@@ -19,7 +19,7 @@ const FEATURES: f64 = 200.0;
 const EVENTS_A_VISIT: u64 = 10;
 /// The topic spans so many days, in the order of time as events arrive.
 const DAYS: u64 = 5;
-const BYTES: usize = 430;
+pub const BYTES: usize = 430;
 
 pub struct Topic {
     pub kafka: Kafka,
