@@ -32,6 +32,7 @@ pub struct Config {
     pub ingest: Ingest,
     pub reconcile: Reconcile,
     pub api: Api,
+    pub collector: Collector,
     pub ops: Ops,
     pub privacy: Privacy,
     pub retention: Retention,
@@ -107,6 +108,16 @@ pub struct Api {
     pub max_body_bytes: usize,
 }
 
+/// `POST /api/v1/events`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Collector {
+    pub max_body_bytes: usize,
+    pub max_events: usize,
+    pub queue_bytes: usize,
+    pub timeout_ms: u64,
+}
+
 /// A bearer token as configured: never the token, only its SHA-256 in lower-case hex.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -151,6 +162,7 @@ pub struct Privacy {
 #[serde(deny_unknown_fields)]
 pub struct Retention {
     pub raw_days: u32,
+    pub rejects_days: u32,
     pub user_months: u32,
     pub aggregate_months: u32,
 }
@@ -284,7 +296,11 @@ impl Config {
             ("ingest.max_event_bytes", i.max_event_bytes),
             ("reconcile.days_per_run", self.reconcile.days_per_run),
             ("embedded.connections", self.embedded.connections),
+            ("collector.max_body_bytes", self.collector.max_body_bytes),
+            ("collector.max_events", self.collector.max_events),
+            ("collector.timeout_ms", self.collector.timeout_ms as usize),
             ("retention.raw_days", self.retention.raw_days as usize),
+            ("retention.rejects_days", self.retention.rejects_days as usize),
             ("retention.user_months", self.retention.user_months as usize),
             ("retention.aggregate_months", self.retention.aggregate_months as usize),
         ] {
@@ -306,6 +322,14 @@ impl Config {
                 "retention.user_months",
                 &self.retention.user_months,
                 "at least as long as retention.raw_days, and at most retention.aggregate_months",
+            );
+        }
+        let queue = self.collector.max_body_bytes..=u32::MAX as usize;
+        if !queue.contains(&self.collector.queue_bytes) {
+            return refuse(
+                "collector.queue_bytes",
+                &self.collector.queue_bytes,
+                "at least collector.max_body_bytes and less than 4 GiB",
             );
         }
         if self.kafka.topic == self.kafka.rejected_topic {

@@ -13,8 +13,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
-pub use diagnose::{Reason, Reject};
-use diagnose::{bounded, invalid_value, missing, required};
+pub use diagnose::{Reason, Reject, named_system, oversized};
+use diagnose::{bounded, invalid_value, missing, required, shown};
 
 /// Bounds on lengths, in characters.
 pub const MAX_ID: usize = 256;
@@ -22,6 +22,8 @@ pub const MAX_FEATURE: usize = 128;
 pub const MAX_LABEL: usize = 128;
 pub const MAX_COMMENT: usize = 2_000;
 pub const MAX_SYSTEM: usize = 64;
+
+const SPECVERSION: &str = "\"1.0\" (CloudEvents 1.0)";
 
 /// One accepted event, borrowed from its message.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,6 +77,16 @@ pub struct TimeRange {
     pub latest_ms: i64,
 }
 
+impl TimeRange {
+    /// What is accepted at `now_ms`: from the retention of raw events up to the tolerance for clocks that are ahead.
+    pub fn at(now_ms: i64, retention_days: u32, future_tolerance_ms: i64) -> Self {
+        Self {
+            earliest_ms: now_ms - i64::from(retention_days) * 86_400_000,
+            latest_ms: now_ms + future_tolerance_ms,
+        }
+    }
+}
+
 /// The CloudEvents attributes that matter, wherever they stood.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Attributes<'a> {
@@ -84,6 +96,21 @@ pub struct Attributes<'a> {
     pub kind: Option<&'a str>,
     pub subject: Option<&'a str>,
     pub time: Option<&'a str>,
+}
+
+impl<'a> Attributes<'a> {
+    /// `name` without the prefix of its header; one that does not matter is left out.
+    pub fn set(&mut self, name: &str, value: Option<&'a str>) {
+        match name {
+            "specversion" => self.specversion = value,
+            "id" => self.id = value,
+            "source" => self.source = value,
+            "type" => self.kind = value,
+            "subject" => self.subject = value,
+            "time" => self.time = value,
+            _ => {}
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -158,7 +185,11 @@ impl<'a> Event<'a> {
     pub fn binary(attributes: Attributes<'a>, data: &'a [u8], times: TimeRange) -> Result<Self, Reject> {
         let text = utf8(data)?;
         let a = attributes;
-        let get = |name, value: Option<&'a str>| value.map(Cow::Borrowed).ok_or_else(|| missing(name, "ce_"));
+        let get = |name, value: Option<&'a str>| {
+            value
+                .map(Cow::Borrowed)
+                .ok_or_else(|| missing(name, "ce_", "a header in UTF-8"))
+        };
         let attributes = [
             get("specversion", a.specversion)?,
             get("id", a.id)?,
@@ -175,7 +206,9 @@ impl<'a> Event<'a> {
         if specversion != "1.0" {
             return Err(Reject::new(
                 Reason::NotCloudevent,
-                format!("specversion is {specversion:?}, expected \"1.0\" (CloudEvents 1.0)"),
+                "specversion",
+                shown(&specversion),
+                SPECVERSION,
             ));
         }
         required("id", &id, MAX_ID)?;
@@ -216,7 +249,9 @@ fn utf8(bytes: &[u8]) -> Result<&str, Reject> {
     std::str::from_utf8(bytes).map_err(|e| {
         Reject::new(
             Reason::InvalidUtf8,
-            format!("byte {} is not valid UTF-8, expected JSON in UTF-8", e.valid_up_to()),
+            diagnose::MESSAGE,
+            format!("not UTF-8 at byte {}", e.valid_up_to()),
+            "JSON in UTF-8",
         )
     })
 }
@@ -286,7 +321,9 @@ fn parse_data<'a>(kind: &str, data: &'a str) -> Result<(Cow<'a, str>, Body<'a>),
         }
         other => Err(Reject::new(
             Reason::UnknownType,
-            format!("type is {other:?}, expected usage.login.v1, usage.feature_click.v1 or usage.feedback.v1"),
+            "type",
+            shown(other),
+            "usage.login.v1, usage.feature_click.v1 or usage.feedback.v1",
         )),
     }
 }
@@ -318,13 +355,17 @@ fn parse_time(text: &str, times: TimeRange) -> Result<i64, Reject> {
     if time_ms > times.latest_ms {
         return Err(Reject::new(
             Reason::TimeInFuture,
-            format!("time is {text}, further ahead of now than is accepted"),
+            "time",
+            shown(text),
+            "a time not further ahead of now than is tolerated",
         ));
     }
     if time_ms < times.earliest_ms {
         return Err(Reject::new(
             Reason::TimeBeforeRetention,
-            format!("time is {text}, older than events are kept"),
+            "time",
+            shown(text),
+            "a time within the retention of events",
         ));
     }
     Ok(time_ms)

@@ -8,7 +8,7 @@
 //!
 //! `reconcile` compares what `ingest` stored with what was counted of it.
 //!
-//! Imports point one way: `main → ingest | api | import | simulate → reconcile | measure → store → event → config`.
+//! Imports point one way: `main → ingest | api | import | rejected | simulate → reconcile | measure → store → event → config`.
 
 pub mod api;
 pub mod calendar;
@@ -25,6 +25,7 @@ pub mod metrics;
 pub mod ops;
 pub mod pseudonym;
 pub mod reconcile;
+pub mod rejected;
 pub mod roster;
 pub mod simulate;
 pub mod store;

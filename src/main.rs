@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use uptake::config::Config;
 use uptake::error::BadInput;
-use uptake::{api, definition, embedded, import, ingest, lifecycle, reconcile, roster, simulate, store, telemetry};
+use uptake::{
+    api, definition, embedded, import, ingest, lifecycle, reconcile, rejected, roster, simulate, store, telemetry,
+};
 
 /// Tells a company whether its enterprise software is really used after go-live.
 #[derive(Parser)]
@@ -35,6 +37,8 @@ enum Command {
     Roster(roster::Args),
     /// Send an existing log (CSV or NDJSON) through Kafka
     Import(import::Args),
+    /// What was refused, why, and sending it again
+    Rejected(rejected::Args),
     /// Send the events of a simulated company through Kafka, with known truth
     Simulate(simulate::Args),
     /// Start everything in a temporary directory, simulate, and compare every number with the truth
@@ -75,6 +79,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Apply(args) => definition::apply(config.resolve()?, args).await,
             Command::Roster(args) => roster::run(config.resolve()?, args).await,
             Command::Import(args) => import::run(config, args, shutdown).await,
+            Command::Rejected(args) => rejected::run(config.resolve()?, args, shutdown).await,
             Command::Simulate(args) => simulate::run(config, args, shutdown).await,
             Command::Smoke(args) => simulate::smoke::run(config, args, shutdown).await,
             Command::Reconcile(args) => reconcile::run(config.resolve()?, args, shutdown).await,

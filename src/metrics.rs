@@ -73,12 +73,22 @@ pub struct ApiMetrics {
     pub request_seconds: Family<RouteLabel, Histogram>,
 }
 
+/// What `POST /api/v1/events` tells.
+#[derive(Debug, Clone)]
+pub struct CollectorMetrics {
+    pub events: Counter,
+    pub refused: Family<ReasonLabel, Counter>,
+    pub produce_seconds: Histogram,
+    pub queue_bytes: Gauge,
+}
+
 /// All of them, with the registry that prints them.
 pub struct Metrics {
     registry: Registry,
     pub ingest: IngestMetrics,
     pub reconcile: ReconcileMetrics,
     pub api: ApiMetrics,
+    pub collector: CollectorMetrics,
 }
 
 fn seconds() -> Histogram {
@@ -97,11 +107,13 @@ impl Default for Metrics {
         let ingest = IngestMetrics::register(registry.sub_registry_with_prefix("ingest"));
         let reconcile = ReconcileMetrics::register(registry.sub_registry_with_prefix("reconcile"));
         let api = ApiMetrics::register(registry.sub_registry_with_prefix("api"));
+        let collector = CollectorMetrics::register(registry.sub_registry_with_prefix("collector"));
         Self {
             registry,
             ingest,
             reconcile,
             api,
+            collector,
         }
     }
 }
@@ -232,6 +244,37 @@ impl ApiMetrics {
     }
 }
 
+impl CollectorMetrics {
+    fn register(r: &mut Registry) -> Self {
+        Self {
+            events: register(
+                r,
+                "events",
+                "Events taken over HTTP and acknowledged by Kafka",
+                Counter::default(),
+            ),
+            refused: register(
+                r,
+                "refused_events",
+                "Events not taken over HTTP, by reason",
+                Family::default(),
+            ),
+            produce_seconds: register(
+                r,
+                "produce_seconds",
+                "From queueing a request's events to Kafka's acknowledgement of the last",
+                seconds(),
+            ),
+            queue_bytes: register(
+                r,
+                "queue_bytes",
+                "Bytes taken over HTTP that wait for Kafka",
+                Gauge::default(),
+            ),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -254,6 +297,7 @@ mod tests {
         drop(metrics.reconcile.repairs.get_or_create(&rollup));
         drop(metrics.api.requests.get_or_create(&route));
         drop(metrics.api.request_seconds.get_or_create(&route));
+        drop(metrics.collector.refused.get_or_create(&ReasonLabel { reason: "x" }));
         let text = metrics.render();
         let declared: BTreeSet<_> = text.lines().filter_map(declaration).collect();
         let listed: BTreeSet<_> = include_str!("../README.md").lines().filter_map(row).collect();

@@ -1,13 +1,16 @@
 //! `make bench`: what an event costs and how fast answers come, against the real broker and the real engine.
 //!
 //! ```text
-//! topic ─► floor: librdkafka alone ─► end to end: `uptake ingest` ─► floor: the engine alone ─► answers of the API
+//! topic ─► floor: librdkafka alone ─► end to end: `uptake ingest` ─► floor: the engine alone ─► answers of the API ─► collector
 //! ```
+//!
+//! `cargo bench --bench pipeline collector` measures only the last.
 //!
 //! Nothing is asserted but that every event was counted: the figures go to a table and to `target/bench.json`.
 //! `docs/benchmarks.md` says what each of them means. `UPTAKE_BENCH_EVENTS` makes everything smaller or larger.
 
 mod answers;
+mod collector;
 mod floor;
 mod ingest;
 mod parts;
@@ -23,10 +26,13 @@ const EVENTS: &str = "UPTAKE_BENCH_EVENTS";
 const DEFAULT_EVENTS: u64 = 2_000_000;
 /// The API is asked about this many times the events that go through the topic.
 const STORED_FOR_EACH_SENT: u64 = 5;
+/// The collector is sent one for so many that go through the topic.
+const SENT_FOR_EACH_OVER_HTTP: u64 = 5;
 /// How often a measurement that takes seconds is repeated.
 const RUNS: usize = 3;
 
 fn main() -> anyhow::Result<()> {
+    let only_collector = std::env::args().any(|argument| argument == "collector");
     let mut arguments = std::env::args().skip(1);
     if arguments.next().as_deref() == Some(floor::CONSUME) {
         return floor::consume(arguments);
@@ -40,21 +46,27 @@ fn main() -> anyhow::Result<()> {
         Err(_) => DEFAULT_EVENTS,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(run(events))
+    runtime.block_on(async {
+        let mut report = Report::new(events);
+        let parts = parts::Parts::start().await?;
+        if only_collector {
+            report.event_bytes(topic::BYTES as f64);
+        } else {
+            ingest_and_answers(&mut report, &parts, events).await?;
+        }
+        collector::measure(&mut report, &parts, events / SENT_FOR_EACH_OVER_HTTP).await?;
+        parts.stop().await;
+        report.finish()
+    })
 }
 
-async fn run(events: u64) -> anyhow::Result<()> {
-    let mut report = Report::new(events);
-    let parts = parts::Parts::start().await?;
+async fn ingest_and_answers(report: &mut Report, parts: &parts::Parts, events: u64) -> anyhow::Result<()> {
     report.progress(format_args!("sending {events} events to Kafka"));
-    let mut topic = topic::Topic::fill(&parts, events).await?;
+    let mut topic = topic::Topic::fill(parts, events).await?;
     report.event_bytes(topic.mean_bytes);
 
-    floor::librdkafka(&mut report, &topic)?;
-    let database = ingest::end_to_end(&mut report, &parts, &mut topic).await?;
-    floor::engine(&mut report, &parts, database).await?;
-    answers::measure(&mut report, &parts, events * STORED_FOR_EACH_SENT).await?;
-
-    parts.stop().await;
-    report.finish()
+    floor::librdkafka(report, &topic)?;
+    let database = ingest::end_to_end(report, parts, &mut topic).await?;
+    floor::engine(report, parts, database).await?;
+    answers::measure(report, parts, events * STORED_FOR_EACH_SENT).await
 }

@@ -13,13 +13,13 @@ use uptake::store::topics;
 
 use crate::parts::{Parts, SYSTEM};
 
-const USERS: u32 = 20_000;
+pub const USERS: u32 = 20_000;
 const FEATURES: f64 = 200.0;
 /// A visit is a login and some clicks.
 const EVENTS_A_VISIT: u64 = 10;
 /// The topic spans so many days, in the order of time as events arrive.
 const DAYS: u64 = 5;
-const BYTES: usize = 430;
+pub const BYTES: usize = 430;
 
 pub struct Topic {
     pub kafka: Kafka,
@@ -90,7 +90,7 @@ fn produce(kafka: &Kafka, first: u64, count: u64) -> anyhow::Result<u64> {
 }
 
 /// One event of about [`BYTES`] bytes.
-fn write(message: &mut String, rng: &mut StdRng, number: u64, user: &str, time: Timestamp) {
+pub fn write(message: &mut String, rng: &mut StdRng, number: u64, user: &str, time: Timestamp) {
     use std::fmt::Write;
     message.clear();
     let id = uuid::Uuid::from_u128(u128::from(rng.random::<u64>()) << 64 | u128::from(number));

@@ -74,6 +74,14 @@ pub async fn require_admin(tokens: State<Tokens>, request: Request, next: Next) 
     require(tokens, request, next, |role| role == Role::Admin).await
 }
 
+/// Who may send events.
+pub async fn require_producer(tokens: State<Tokens>, request: Request, next: Next) -> Response {
+    require(tokens, request, next, |role| {
+        matches!(role, Role::Producer | Role::Admin)
+    })
+    .await
+}
+
 async fn require(State(tokens): State<Tokens>, request: Request, next: Next, may: fn(Role) -> bool) -> Response {
     let header = request
         .headers()

@@ -2,7 +2,7 @@
 //! Causes are logged here, once, and never returned.
 
 use axum::Json;
-use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -26,7 +26,30 @@ pub struct ProblemDetails {
     /// For people.
     detail: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    errors: Vec<Problem>,
+    errors: Vec<Fault>,
+}
+
+/// One thing that is wrong in what was sent.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Fault {
+    /// Which event of the request, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<usize>,
+    /// For an event: why, as in metrics and in the topic of rejects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    #[serde(flatten)]
+    pub problem: Problem,
+}
+
+impl From<Problem> for Fault {
+    fn from(problem: Problem) -> Self {
+        Self {
+            index: None,
+            reason: None,
+            problem,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -39,6 +62,8 @@ pub enum Error {
     UnreadableBody(String),
     /// A definition or roster of which at least one line is wrong. Nothing of it has been applied.
     InvalidDocument(Vec<Problem>),
+    /// At least one event of a request is wrong. None of them was taken.
+    InvalidEvents(Vec<Fault>),
     UnsupportedMediaType {
         given: String,
         expected: &'static str,
@@ -46,6 +71,13 @@ pub enum Error {
     BodyTooLarge {
         limit_bytes: usize,
     },
+    TooManyEvents {
+        limit: usize,
+    },
+    /// As much waits for Kafka as may wait.
+    QueueFull,
+    /// Kafka has not acknowledged every event, and never will.
+    NotAcknowledged(anyhow::Error),
     /// No token, or one that is not known.
     Unauthenticated,
     Forbidden(Role),
@@ -116,8 +148,12 @@ impl Error {
             Self::InvalidWindow(_) => (S::UNPROCESSABLE_ENTITY, "invalid_window"),
             Self::UnreadableBody(_) => (S::BAD_REQUEST, "unreadable_body"),
             Self::InvalidDocument(_) => (S::UNPROCESSABLE_ENTITY, "invalid_document"),
+            Self::InvalidEvents(_) => (S::UNPROCESSABLE_ENTITY, "invalid_events"),
             Self::UnsupportedMediaType { .. } => (S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
             Self::BodyTooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "body_too_large"),
+            Self::TooManyEvents { .. } => (S::PAYLOAD_TOO_LARGE, "too_many_events"),
+            Self::QueueFull => (S::TOO_MANY_REQUESTS, "queue_full"),
+            Self::NotAcknowledged(_) => (S::SERVICE_UNAVAILABLE, "not_acknowledged"),
             Self::Unauthenticated => (S::UNAUTHORIZED, "unauthenticated"),
             Self::Forbidden(_) => (S::FORBIDDEN, "forbidden"),
             Self::UnknownSystem(_) => (S::NOT_FOUND, "unknown_system"),
@@ -135,18 +171,19 @@ impl Error {
                 format!("{} = {:?}: expected {}", fault.place, fault.value, fault.expected)
             }
             Self::UnreadableBody(why) => why.clone(),
-            Self::InvalidDocument(faults) => format!(
-                "nothing was applied: {} to correct",
-                if faults.len() == 1 {
-                    "1 error".to_owned()
-                } else {
-                    format!("{} errors", faults.len())
-                }
-            ),
+            Self::InvalidDocument(faults) => {
+                format!("nothing was applied: {} to correct", counted(faults.len(), "error"))
+            }
+            Self::InvalidEvents(faults) => format!("no event was taken: {} to correct", counted(faults.len(), "event")),
             Self::UnsupportedMediaType { given, expected } => {
                 format!("Content-Type {given:?}: expected {expected}")
             }
             Self::BodyTooLarge { limit_bytes } => format!("the body is larger than {limit_bytes} bytes"),
+            Self::TooManyEvents { limit } => format!("the batch has more than {limit} events; send it in parts"),
+            Self::QueueFull => "no event was taken: too many wait for Kafka; send the request again later".to_owned(),
+            Self::NotAcknowledged(_) => "Kafka has not acknowledged every event; send the request again: \
+                those that arrived are known by source and id, and count once"
+                .to_owned(),
             Self::Unauthenticated => "send a token of this installation: Authorization: Bearer <token>".to_owned(),
             Self::Forbidden(role) => format!("the role {role:?} may not do this").to_lowercase(),
             Self::UnknownSystem(system) => {
@@ -160,22 +197,30 @@ impl Error {
         }
     }
 
-    fn faults(self) -> Vec<Problem> {
+    fn faults(self) -> Vec<Fault> {
         match self {
-            Self::InvalidParameter(fault) | Self::InvalidWindow(fault) => vec![fault],
-            Self::InvalidDocument(faults) => faults,
+            Self::InvalidParameter(problem) | Self::InvalidWindow(problem) => vec![problem.into()],
+            Self::InvalidDocument(problems) => problems.into_iter().map(Fault::from).collect(),
+            Self::InvalidEvents(faults) => faults,
             _ => Vec::new(),
         }
     }
 }
 
+fn counted(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let (status, code) = self.status_and_code();
-        if let Self::Unavailable(cause) | Self::Deadline(cause) | Self::Internal(cause) = &self {
+        if let Self::Unavailable(cause) | Self::NotAcknowledged(cause) | Self::Deadline(cause) | Self::Internal(cause) =
+            &self
+        {
             tracing::error!(code, cause = format!("{cause:#}"), "a request failed");
         }
         let unauthenticated = matches!(self, Self::Unauthenticated);
+        let again = matches!(self, Self::QueueFull | Self::NotAcknowledged(_));
         let problem = ProblemDetails {
             kind: "about:blank",
             title: status.canonical_reason().unwrap_or("Error"),
@@ -189,6 +234,9 @@ impl IntoResponse for Error {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if unauthenticated {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"uptake\""));
+        }
+        if again {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
     }

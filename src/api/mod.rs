@@ -4,11 +4,13 @@ mod adoption;
 pub mod auth;
 mod docs;
 mod error;
+mod events;
 mod features;
 mod heatmap;
 mod logins;
 mod observe;
 mod params;
+mod rejects;
 mod systems;
 pub mod token;
 
@@ -26,12 +28,12 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use utoipa::OpenApi;
-use utoipa::openapi::OpenApi as Description;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use self::auth::Tokens;
 use self::error::Error;
+use self::events::Collector;
 use crate::config::{Config, Retention};
 use crate::measure::{Reader, SystemContext};
 use crate::metrics::Metrics;
@@ -48,10 +50,11 @@ struct App {
     pseudonymizer: Pseudonymizer,
     retention: Retention,
     max_body_bytes: usize,
+    collector: Arc<Collector>,
 }
 
 impl App {
-    fn new(config: &Config, store: &Store) -> anyhow::Result<Self> {
+    fn new(config: &Config, store: &Store, metrics: &Metrics) -> anyhow::Result<Self> {
         let numbers = Numbers::new(config.privacy.min_group_size)?;
         let deadline = Duration::from_millis(config.clickhouse.query_timeout_ms);
         Ok(Self {
@@ -60,6 +63,7 @@ impl App {
             pseudonymizer: Pseudonymizer::new(config.privacy.secret.expose().as_bytes()),
             retention: config.retention.clone(),
             max_body_bytes: config.api.max_body_bytes,
+            collector: Arc::new(Collector::new(config, metrics)?),
         })
     }
 
@@ -71,8 +75,9 @@ impl App {
     }
 }
 
-/// Every route that answers questions or takes documents, with its description.
-fn routes(app: App, tokens: Tokens) -> (Router, Description) {
+/// Every route that answers questions or takes documents or events, with its description.
+fn routes(config: &Config) -> OpenApiRouter<App> {
+    let tokens = Tokens::new(&config.api.tokens);
     let read = OpenApiRouter::with_openapi(docs::Description::openapi())
         .routes(routes!(systems::get_systems))
         .routes(routes!(systems::get_system))
@@ -81,17 +86,23 @@ fn routes(app: App, tokens: Tokens) -> (Router, Description) {
         .routes(routes!(features::get_features))
         .routes(routes!(heatmap::get_hour_heatmap))
         .routes(routes!(heatmap::get_feature_heatmap))
+        .routes(routes!(rejects::get_rejects))
         .layer(from_fn_with_state(tokens.clone(), auth::require_viewer));
     let write = OpenApiRouter::new()
         .routes(routes!(systems::put_system))
         .routes(routes!(systems::put_roster))
-        .layer(from_fn_with_state(tokens, auth::require_admin));
-    read.merge(write).with_state(app).split_for_parts()
+        .layer(from_fn_with_state(tokens.clone(), auth::require_admin));
+    let send = OpenApiRouter::new()
+        .routes(routes!(events::post_events))
+        .layer(DefaultBodyLimit::max(config.collector.max_body_bytes))
+        .layer(from_fn_with_state(tokens, auth::require_producer));
+    read.merge(write).merge(send)
 }
 
 /// The whole API with all its layers, outermost last.
 fn router(config: &Config, store: &Store, metrics: Arc<Metrics>) -> anyhow::Result<Router> {
-    let (routes, description) = routes(App::new(config, store)?, Tokens::new(&config.api.tokens));
+    let app = App::new(config, store, &metrics)?;
+    let (routes, description) = routes(config).with_state(app).split_for_parts();
     let router = routes
         .merge(docs::pages(description))
         .fallback(|uri: Uri| async move { Error::UnknownPath(uri.path().to_owned()) })
@@ -105,9 +116,7 @@ fn router(config: &Config, store: &Store, metrics: Arc<Metrics>) -> anyhow::Resu
 
 /// The OpenAPI description as checked in at `schemas/openapi.json`.
 pub fn description() -> anyhow::Result<String> {
-    let config = Config::load(None)?;
-    let store = Store::new(&config.clickhouse);
-    let (_, description) = routes(App::new(&config, &store)?, Tokens::new(&[]));
+    let (_, description) = routes(&Config::load(None)?).split_for_parts();
     Ok(description.to_pretty_json()? + "\n")
 }
 

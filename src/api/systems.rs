@@ -189,20 +189,23 @@ fn new_system_name(name: String) -> Result<String, Error> {
 }
 
 /// The media type without its parameters, in lower case.
-fn media_type(headers: &HeaderMap) -> String {
+pub(super) fn media_type(headers: &HeaderMap) -> String {
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let kind = value.unwrap_or_default().split(';').next().unwrap_or_default();
     kind.trim().to_ascii_lowercase()
 }
 
+/// The body, unless it was too large or broke off.
+pub(super) fn whole(body: Result<Bytes, BytesRejection>, limit_bytes: usize) -> Result<Bytes, Error> {
+    body.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Error::BodyTooLarge { limit_bytes },
+        _ => Error::UnreadableBody("the body ended early".to_owned()),
+    })
+}
+
 impl App {
     fn text(&self, body: Result<Bytes, BytesRejection>) -> Result<String, Error> {
-        let bytes = body.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Error::BodyTooLarge {
-                limit_bytes: self.max_body_bytes,
-            },
-            _ => Error::UnreadableBody("the body ended early".to_owned()),
-        })?;
+        let bytes = whole(body, self.max_body_bytes)?;
         String::from_utf8(bytes.into()).map_err(|error| {
             Error::UnreadableBody(format!(
                 "the body is not UTF-8: byte {}",

@@ -49,32 +49,50 @@ impl Reason {
     }
 }
 
-/// A refused event: a reason for programs and a sentence for people.
+/// A refused event: a reason for programs, and for people where it is wrong, what stands there, what was expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reject {
     pub reason: Reason,
-    pub sentence: String,
+    /// The field, e.g. `data.feature`, or `the message`.
+    pub place: String,
+    /// A value is quoted, and shortened where it is long; anything else says what is there instead, e.g. `missing`.
+    pub found: String,
+    pub expected: String,
 }
 
 impl Reject {
-    pub fn new(reason: Reason, sentence: impl Into<String>) -> Self {
+    pub fn new(
+        reason: Reason,
+        place: impl Into<String>,
+        found: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> Self {
         Self {
             reason,
-            sentence: sentence.into(),
+            place: place.into(),
+            found: found.into(),
+            expected: expected.into(),
         }
+    }
+
+    /// What is wrong, for people.
+    pub fn sentence(&self) -> String {
+        format!("{} is {}, expected {}", self.place, self.found, self.expected)
     }
 }
 
 impl fmt::Display for Reject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.reason.code(), self.sentence)
+        write!(f, "{}: {}", self.reason.code(), self.sentence())
     }
 }
 
 /// The longest piece of a refused value that a sentence repeats, in characters.
 const SHOWN: usize = 80;
+/// The place of what is wrong with a message as a whole.
+pub(super) const MESSAGE: &str = "the message";
 
-fn shown(value: &str) -> String {
+pub(super) fn shown(value: &str) -> String {
     let mut short: String = value.chars().take(SHOWN).collect();
     if short.len() < value.len() {
         short.push('…');
@@ -83,14 +101,30 @@ fn shown(value: &str) -> String {
 }
 
 pub(super) fn invalid_value(place: &str, value: &str, expected: &str) -> Reject {
-    Reject::new(
-        Reason::InvalidValue,
-        format!("{place} is {}, expected {expected}", shown(value)),
-    )
+    Reject::new(Reason::InvalidValue, place, shown(value), expected)
 }
 
-pub(super) fn missing(place: &str, prefix: &str) -> Reject {
-    Reject::new(Reason::MissingField, format!("{prefix}{place} is missing"))
+pub(super) fn missing(place: &str, prefix: &str, expected: &str) -> Reject {
+    Reject::new(Reason::MissingField, format!("{prefix}{place}"), "missing", expected)
+}
+
+/// A message that is longer than `max` bytes.
+pub fn oversized(message: &[u8], max: usize) -> Option<Reject> {
+    let size = message.len();
+    (size > max).then(|| {
+        let found = format!("{size} bytes long");
+        Reject::new(Reason::TooLarge, MESSAGE, found, format!("at most {max} bytes"))
+    })
+}
+
+/// The system that a refused message names, as far as that can be read.
+pub fn named_system(message: &[u8]) -> Option<String> {
+    let value: Value = serde_json::from_slice(message).ok()?;
+    let system = value
+        .pointer("/data/system")
+        .or_else(|| value.get("system"))?
+        .as_str()?;
+    super::is_system_name(system).then(|| system.to_owned())
 }
 
 /// At most `max` characters; counts them only when the bytes could exceed it.
@@ -107,15 +141,12 @@ pub(super) fn required(place: &str, value: &str, max: usize) -> Result<(), Rejec
 
 /// What is wrong with a structured-mode message that did not parse.
 pub(super) fn structured(text: &str, error: &serde_json::Error) -> Reject {
-    let object = match object("the message", text, error) {
+    let object = match object(MESSAGE, text, error) {
         Ok(object) => object,
         Err(reject) => return reject,
     };
     if !object.contains_key("specversion") {
-        return Reject::new(
-            Reason::NotCloudevent,
-            "specversion is missing, expected \"1.0\" (CloudEvents 1.0)",
-        );
+        return Reject::new(Reason::NotCloudevent, "specversion", "missing", super::SPECVERSION);
     }
     for name in ["specversion", "id", "source", "type", "subject", "time"] {
         if let Some(reject) = string_problem(&object, "", name, true) {
@@ -123,9 +154,9 @@ pub(super) fn structured(text: &str, error: &serde_json::Error) -> Reject {
         }
     }
     if !object.contains_key("data") {
-        return missing("data", "");
+        return missing("data", "", "an object");
     }
-    invalid_json("the message", error)
+    invalid_json(MESSAGE, error)
 }
 
 /// What is wrong with the `data` of a known event type that did not parse.
@@ -154,23 +185,25 @@ pub(super) fn data(kind: &str, text: &str, error: &serde_json::Error) -> Reject 
 fn object(place: &str, text: &str, error: &serde_json::Error) -> Result<Map<String, Value>, Reject> {
     match serde_json::from_str(text) {
         Ok(Value::Object(object)) => Ok(object),
-        Ok(other) => Err(Reject::new(
-            Reason::WrongType,
-            format!("{place} is {}, expected an object", type_name(&other)),
-        )),
+        Ok(other) => Err(Reject::new(Reason::WrongType, place, type_name(&other), "an object")),
         Err(_) => Err(invalid_json(place, error)),
     }
 }
 
 fn invalid_json(place: &str, error: &serde_json::Error) -> Reject {
-    Reject::new(Reason::InvalidJson, format!("{place}: {error}"))
+    Reject::new(
+        Reason::InvalidJson,
+        place,
+        format!("not JSON ({error})"),
+        "one JSON object",
+    )
 }
 
 fn string_problem(object: &Map<String, Value>, prefix: &str, name: &str, needed: bool) -> Option<Reject> {
     match object.get(name) {
         Some(Value::String(_)) => None,
         None | Some(Value::Null) if !needed => None,
-        None => Some(missing(name, prefix)),
+        None => Some(missing(name, prefix, "a string")),
         Some(other) => Some(wrong_type(prefix, name, other, "a string")),
     }
 }
@@ -189,10 +222,7 @@ fn score_problem(object: &Map<String, Value>) -> Option<Reject> {
 }
 
 fn wrong_type(prefix: &str, name: &str, value: &Value, expected: &str) -> Reject {
-    Reject::new(
-        Reason::WrongType,
-        format!("{prefix}{name} is {}, expected {expected}", type_name(value)),
-    )
+    Reject::new(Reason::WrongType, format!("{prefix}{name}"), type_name(value), expected)
 }
 
 fn type_name(value: &Value) -> &'static str {

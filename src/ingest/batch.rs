@@ -107,7 +107,7 @@ impl Batch {
 
     pub fn push_dead_letter(&mut self, envelope: &Envelope<'_>, reject: Reject) {
         let headers = envelope.headers.map(|headers| headers.detach()).unwrap_or_default();
-        self.dead_letter_bytes += envelope.payload.len() + reject.sentence.len() + 256;
+        self.dead_letter_bytes += envelope.payload.len() + 512;
         self.dead_letters.push(DeadLetter {
             position: envelope.position,
             kafka_ms: envelope.kafka_ms,

@@ -12,7 +12,7 @@ use super::envelope::Envelope;
 use super::identity::IdentityMemory;
 use super::zones::Zones;
 use crate::config::Config;
-use crate::event::{Event, Reason, Reject, TimeRange};
+use crate::event::{self, Event, Reject, TimeRange};
 use crate::metrics::{IngestMetrics, ReasonLabel};
 use crate::pseudonym::Pseudonymizer;
 
@@ -120,18 +120,10 @@ impl Chain {
 
 /// Bytes to event, or the reason why not.
 fn decode<'m>(envelope: &Envelope<'m>, config: &Config, now: i64) -> Result<Event<'m>, Reject> {
-    let max = config.ingest.max_event_bytes;
-    let size = envelope.payload.len();
-    if size > max {
-        return Err(Reject::new(
-            Reason::TooLarge,
-            format!("the message has {size} bytes, expected at most {max}"),
-        ));
+    if let Some(reject) = event::oversized(envelope.payload, config.ingest.max_event_bytes) {
+        return Err(reject);
     }
-    let times = TimeRange {
-        earliest_ms: now - i64::from(config.retention.raw_days) * 86_400_000,
-        latest_ms: now + config.ingest.future_tolerance_ms,
-    };
+    let times = TimeRange::at(now, config.retention.raw_days, config.ingest.future_tolerance_ms);
     match envelope.binary_attributes() {
         Some(attributes) => Event::binary(attributes, envelope.payload, times),
         None => Event::structured(envelope.payload, times),

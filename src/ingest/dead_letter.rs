@@ -11,8 +11,8 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::json;
 
 use super::batch::DeadLetter;
-use crate::config;
 use crate::store::{Store, topics};
+use crate::{config, event};
 
 /// Sends dead letters and waits until every replica has them.
 pub struct DeadLetters {
@@ -64,7 +64,7 @@ impl DeadLetters {
         };
         let mut headers = letter.headers.clone();
         headers = add(headers, "uptake_reason", letter.reject.reason.code().as_bytes());
-        headers = add(headers, "uptake_detail", letter.reject.sentence.as_bytes());
+        headers = add(headers, "uptake_detail", letter.reject.sentence().as_bytes());
         headers = add(headers, "uptake_topic", self.source_topic.as_bytes());
         headers = add(
             headers,
@@ -88,7 +88,7 @@ pub async fn record(store: &Store, topic: &str, letters: &[DeadLetter]) -> anyho
             "kafka_partition": letter.position.partition,
             "kafka_offset": letter.position.offset,
             "kafka_time": Timestamp::from_millisecond(letter.kafka_ms).unwrap_or_default().to_string(),
-            "system": system_of(&letter.payload),
+            "system": event::named_system(&letter.payload).unwrap_or_default(),
             "reason": letter.reject.reason.code(),
         });
         serde_json::to_writer(&mut body, &row)?;
@@ -98,19 +98,4 @@ pub async fn record(store: &Store, topic: &str, letters: &[DeadLetter]) -> anyho
     store
         .insert_formatted("rejects", columns, "JSONEachRow", Bytes::from(body))
         .await
-}
-
-/// The system a refused message names, as far as that can be read; '' otherwise.
-fn system_of(payload: &[u8]) -> String {
-    let Ok(value) = serde_json::from_slice::<serde_json::Value>(payload) else {
-        return String::new();
-    };
-    let system = value
-        .pointer("/data/system")
-        .or_else(|| value.get("system"))
-        .and_then(|system| system.as_str());
-    system
-        .filter(|system| crate::event::is_system_name(system))
-        .unwrap_or_default()
-        .to_owned()
 }

@@ -49,15 +49,7 @@ impl<'m> Envelope<'m> {
             };
             binary = true;
             let value = header.value.and_then(|bytes| std::str::from_utf8(bytes).ok());
-            match name {
-                "specversion" => attributes.specversion = value,
-                "id" => attributes.id = value,
-                "source" => attributes.source = value,
-                "type" => attributes.kind = value,
-                "subject" => attributes.subject = value,
-                "time" => attributes.time = value,
-                _ => {}
-            }
+            attributes.set(name, value);
         }
         binary.then_some(attributes)
     }

@@ -10,6 +10,7 @@ pub mod heatmap;
 pub mod logins;
 pub mod quality;
 pub mod reader;
+pub mod rejects;
 pub mod system;
 pub mod window;
 

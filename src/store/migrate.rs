@@ -172,7 +172,18 @@ fn retention(r: &Retention) -> Vec<String> {
     };
     vec![
         ttl("events", format!("toDate(time) + INTERVAL {} DAY", r.raw_days)),
-        ttl("rejects", format!("toDate(kafka_time) + INTERVAL {} DAY", r.raw_days)),
+        ttl(
+            "rejects",
+            format!("toDate(kafka_time) + INTERVAL {} DAY", r.rejects_days),
+        ),
+        // Kafka deletes whole segments: a reject may stay there for some time after its term.
+        ttl(
+            "retries",
+            format!(
+                "toDate(retried_at) + INTERVAL {} DAY",
+                r.rejects_days.saturating_add(30)
+            ),
+        ),
         ttl("user_days", format!("local_date + INTERVAL {} MONTH", r.user_months)),
         ttl("feature_days", format!("local_date + INTERVAL {} MONTH", r.user_months)),
         ttl(

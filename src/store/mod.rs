@@ -3,6 +3,7 @@
 pub mod migrate;
 pub mod numbers;
 pub mod rebuild;
+pub mod retries;
 pub mod rollups;
 pub mod systems;
 pub mod topics;

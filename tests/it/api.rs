@@ -17,10 +17,10 @@ use crate::harness::Fixture;
 
 /// The API on a port of its own, with an empty database.
 pub struct Api {
-    fixture: Fixture,
+    pub fixture: Fixture,
     url: String,
     ops_url: String,
-    http: reqwest::Client,
+    pub http: reqwest::Client,
     shutdown: CancellationToken,
     _stop: DropGuard,
 }
@@ -61,7 +61,7 @@ impl Api {
         self.fixture.store.client().query_raw(sql).execute().await.expect(sql);
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder) -> (u16, Value) {
+    pub async fn send(&self, request: reqwest::RequestBuilder) -> (u16, Value) {
         let response = request.send().await.expect("an answer");
         let status = response.status();
         let kind = response
@@ -88,13 +88,17 @@ impl Api {
         body
     }
 
+    pub fn post(&self, path: &str) -> reqwest::RequestBuilder {
+        self.http.post(format!("{}/api/v1{path}", self.url))
+    }
+
     pub async fn put(&self, path: &str, kind: &str, body: &str) -> (u16, Value) {
         let request = self.http.put(format!("{}/api/v1{path}", self.url));
         self.send(request.header(CONTENT_TYPE, kind).body(body.to_owned()))
             .await
     }
 
-    async fn ops(&self, path: &str) -> (u16, String) {
+    pub async fn ops(&self, path: &str) -> (u16, String) {
         let response = self.http.get(format!("{}{path}", self.ops_url)).send().await.unwrap();
         (response.status().as_u16(), response.text().await.unwrap())
     }

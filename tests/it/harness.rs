@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::OwnedMessage;
 use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::sync::OnceCell;
-use uptake::config::{Config, Secret};
+use uptake::config::{self, Config, Secret};
 use uptake::embedded::engine::{Engine, Running};
 use uptake::embedded::kafka::{Broker, Kafka};
 use uptake::store::{Store, migrate};
@@ -167,6 +169,41 @@ pub async fn eventually(what: &str, mut ask: impl AsyncFnMut() -> bool) {
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// Every message of a topic, partition by partition.
+pub fn messages(kafka: &config::Kafka, topic: &str) -> Vec<OwnedMessage> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &kafka.brokers)
+        .set("group.id", "messages")
+        .create()
+        .expect("a consumer");
+    let mut messages = Vec::new();
+    for partition in 0..kafka.partitions {
+        // The partitions of a new topic have no leader yet.
+        let (_, end) = (0..100)
+            .find_map(|_| match consumer.fetch_watermarks(topic, partition, PATIENCE) {
+                Ok(watermarks) => Some(watermarks),
+                Err(_) => {
+                    std::thread::sleep(PATIENCE / 600);
+                    None
+                }
+            })
+            .expect("the end of a partition");
+        let mut assignment = TopicPartitionList::new();
+        assignment
+            .add_partition_offset(topic, partition, Offset::Beginning)
+            .expect("an offset");
+        consumer.assign(&assignment).expect("an assignment");
+        // A poll may also return because of the new assignment.
+        let polled = (0..100 + end).filter_map(|_| consumer.poll(PATIENCE / 100));
+        messages.extend(
+            polled
+                .take(end as usize)
+                .map(|message| message.expect("a message").detach()),
+        );
+    }
+    messages
 }
 
 fn unique() -> String {

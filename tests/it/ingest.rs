@@ -14,14 +14,14 @@ use crate::harness::{Fixture, PATIENCE, eventually};
 use crate::proxy::{Inserts, Proxy};
 
 /// An `uptake ingest` process; killed when dropped.
-struct Worker(Child);
+pub struct Worker(Child);
 
 impl Worker {
-    fn start(fixture: &Fixture) -> Self {
+    pub fn start(fixture: &Fixture) -> Self {
         Self::with(fixture, &[])
     }
 
-    fn with(fixture: &Fixture, settings: &[(&str, &str)]) -> Self {
+    pub fn with(fixture: &Fixture, settings: &[(&str, &str)]) -> Self {
         let mut program = fixture.program();
         program.arg("ingest").env("UPTAKE__INGEST__BATCH_AGE_MS", "100");
         // A killed worker is missed soon.

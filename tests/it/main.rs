@@ -6,6 +6,7 @@
 )]
 
 mod api;
+mod collector;
 mod definitions;
 mod engine;
 mod harness;
@@ -15,5 +16,6 @@ mod kafka;
 mod numbers;
 mod proxy;
 mod reconcile;
+mod rejected;
 mod simulate;
 mod up;
