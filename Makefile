@@ -1,6 +1,6 @@
 # What a fresh machine needs is fetched by `make tools`; every other target asks for it.
 .DEFAULT_GOAL := build
-.PHONY: tools build demo smoke test bench lint audit
+.PHONY: tools build demo smoke test bench bench-peers lint audit
 
 tools: ## Fetch Apache Kafka and ClickHouse's embedded engine into .cache, and missing Debian packages
 	@deploy/local/fetch.sh
@@ -29,3 +29,7 @@ audit: ## Check dependencies: advisories, licences, unused ones
 
 bench: tools ## Measure speed and memory against the real broker and engine; table, and target/bench.json
 	cargo bench --locked --bench pipeline
+
+bench-peers: tools ## Measure ingest against what people would use instead; table, and target/bench-peers.json
+	@deploy/local/fetch.sh connect
+	cargo bench --locked --bench peers
