@@ -9,16 +9,17 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use uptake::config::Config;
 
+use crate::inbox;
 use crate::parts::Installation;
 use crate::process::{self, Program};
 
 /// `deploy/local/fetch.sh connect` puts it there.
 const LIBS: &str = ".cache/connect/libs";
 const START_TIMEOUT: Duration = Duration::from_secs(120);
-/// The name of the connector; there is one at a time, with a consumer group of its own.
+/// The name of the connector; there is one at a time.
 const SINK: &str = "sink";
-/// Rows of an insert. Larger ones made it no faster.
-const BATCH_ROWS: u32 = 50_000;
+/// Rows of an insert. 50,000 made it no faster, and larger.
+const BATCH_ROWS: u32 = 20_000;
 
 pub struct Connect {
     worker: Program,
@@ -46,14 +47,19 @@ impl Connect {
         )?;
         let log = std::fs::File::create(dir.path().join("connect.log"))?;
         let mut java = Command::new(&config.embedded.java);
-        java.args(["-Xmx2g", "-XX:+UseG1GC", "-Djava.awt.headless=true", "-Dorg.apache.logging.log4j.level=ERROR"])
-            .arg("-cp")
-            .arg(libs.join("*"))
-            .args(["org.apache.kafka.connect.cli.ConnectStandalone", "worker.properties"])
-            .current_dir(dir.path())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .stdin(Stdio::null());
+        java.args([
+            "-Xmx2g",
+            "-XX:+UseG1GC",
+            "-Djava.awt.headless=true",
+            "-Dorg.apache.logging.log4j.level=ERROR",
+        ])
+        .arg("-cp")
+        .arg(libs.join("*"))
+        .args(["org.apache.kafka.connect.cli.ConnectStandalone", "worker.properties"])
+        .current_dir(dir.path())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .stdin(Stdio::null());
         let mut connect = Self {
             worker: Program::start(java)?,
             url: format!("http://{address}/connectors"),
@@ -77,14 +83,17 @@ impl Connect {
         self.worker.pid()
     }
 
-    /// Creates the connector, which begins at once, and returns its consumer group.
-    pub async fn create(&self, installation: &Installation) -> anyhow::Result<String> {
-        let group = &installation.config.kafka.group_id;
+    /// Creates the connector, which begins at once.
+    pub async fn create(&self, installation: &Installation) -> anyhow::Result<()> {
         let url = format!("{}/{SINK}/config", self.url);
         let answer = self.client.put(url).json(&sink(&installation.config)).send().await?;
         let status = answer.status();
-        ensure!(status.is_success(), "creating the connector: {status} {}", answer.text().await?);
-        Ok(group.clone())
+        ensure!(
+            status.is_success(),
+            "creating the connector: {status} {}",
+            answer.text().await?
+        );
+        Ok(())
     }
 
     /// Fails once the worker has ended or a task has failed.
@@ -94,7 +103,11 @@ impl Connect {
         let status: Value = self.client.get(url).send().await?.json().await?;
         let tasks = status["tasks"].as_array().map(Vec::as_slice).unwrap_or_default();
         let failed = tasks.iter().find(|task| task["state"] == "FAILED");
-        ensure!(failed.is_none(), "a task of Kafka Connect failed: {}", failed.unwrap_or(&Value::Null));
+        ensure!(
+            failed.is_none(),
+            "a task of Kafka Connect failed: {}",
+            failed.unwrap_or(&Value::Null)
+        );
         Ok(())
     }
 
@@ -111,7 +124,9 @@ impl Connect {
 
     fn alive(&mut self) -> anyhow::Result<()> {
         let log = self.dir.path().join("connect.log");
-        self.worker.check().with_context(|| format!("Kafka Connect: {}", end_of(&log)))
+        self.worker
+            .check()
+            .with_context(|| format!("Kafka Connect: {}", end_of(&log)))
     }
 }
 
@@ -140,13 +155,13 @@ fn sink(config: &Config) -> Value {
     let database = &config.clickhouse.database;
     json!({
         "connector.class": "io.debezium.connector.jdbc.JdbcSinkConnector",
-        "tasks.max": config.kafka.partitions,
+        "tasks.max": inbox::consumers(),
         "topics": config.kafka.topic,
         "consumer.override.group.id": config.kafka.group_id,
         "consumer.override.auto.offset.reset": "earliest",
         "consumer.override.max.poll.records": BATCH_ROWS,
         // Kafka's defaults make inserts of 2,000 rows.
-        "consumer.override.max.partition.fetch.bytes": 33_554_432,
+        "consumer.override.max.partition.fetch.bytes": 16_777_216,
         "consumer.override.fetch.max.bytes": 67_108_864,
         "consumer.override.fetch.min.bytes": 1_048_576,
         "transforms": "hoist,origin",

@@ -49,7 +49,9 @@ fn main() -> anyhow::Result<()> {
                 report.progress(format_args!("{}, run {number} of {RUNS}", contender.name()));
                 let database = format!("{}_{number}", contender.id());
                 let installation = parts.database(&database).await?;
-                runs.push(race::run(contender, &parts, &installation, &mut connect, &topic).await?);
+                let run = race::run(contender, &parts, &installation, &mut connect, &topic).await?;
+                report.progress(format_args!("  {:.0} events/s", run.events_per_second));
+                runs.push(run);
                 installation.drop().await?;
             }
         }
@@ -83,7 +85,8 @@ fn figures(report: &mut Report, runs: &[Vec<Run>; 3]) {
     let [uptake, peers @ ..] = runs;
     let peers = Contender::ALL.into_iter().zip(TIMES).skip(1).zip(peers);
     for ((contender, times), runs) in peers {
-        let ratio = |of: fn(&Run, &Run) -> f64| uptake.iter().zip(runs).map(|(ours, theirs)| of(ours, theirs)).collect();
+        let ratio =
+            |of: fn(&Run, &Run) -> f64| uptake.iter().zip(runs).map(|(ours, theirs)| of(ours, theirs)).collect();
         let speed = ratio(|ours, theirs| ours.events_per_second / theirs.events_per_second);
         let cpu = ratio(|ours, theirs| theirs.us() / ours.us());
         let name = contender.name();
