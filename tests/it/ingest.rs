@@ -10,8 +10,8 @@ use rdkafka::message::{Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::json;
 
+use crate::common::proxy::{Inserts, Proxy};
 use crate::harness::{Fixture, PATIENCE, eventually};
-use crate::proxy::{Inserts, Proxy};
 
 /// An `uptake ingest` process; killed when dropped.
 struct Worker(Child);

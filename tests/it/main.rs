@@ -6,6 +6,8 @@
 )]
 
 mod api;
+#[path = "../common/mod.rs"]
+mod common;
 mod definitions;
 mod engine;
 mod harness;
@@ -13,6 +15,5 @@ mod import;
 mod ingest;
 mod kafka;
 mod numbers;
-mod proxy;
 mod simulate;
 mod up;
