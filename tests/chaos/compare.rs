@@ -11,14 +11,14 @@ use crate::topics::Record;
 use crate::truth::{Rollup, Truth};
 
 /// Every rollup as in [`Rollup`], from its table.
-const USER_DAYS: &str = "SELECT concat(toString(system), '/', lower(hex(user)), '/', toString(toUInt16(local_date))), \
+const USER_DAYS: &str = "SELECT concat(toString(system), '/', lower(hex(user)), '/', toString(toUInt16(local_date))) AS key, \
     [sum(events), sum(logins), sum(failed_logins), sum(clicks), toUInt64(groupBitOr(click_hours)), \
-     toUInt64(toUnixTimestamp64Milli(min(first_time))), toUInt64(toUnixTimestamp64Milli(max(last_time)))] \
+     toUInt64(toUnixTimestamp64Milli(min(first_time))), toUInt64(toUnixTimestamp64Milli(max(last_time)))] AS numbers \
     FROM user_days GROUP BY system, user, local_date";
 const FEATURE_HOURS: &str = "SELECT concat(toString(system), '/', toString(feature), '/', toString(toUInt16(local_date)), \
-    '/', toString(local_hour)), [sum(clicks)] FROM feature_hours GROUP BY system, feature, local_date, local_hour";
+    '/', toString(local_hour)) AS key, [sum(clicks)] AS numbers FROM feature_hours GROUP BY system, feature, local_date, local_hour";
 const FEATURE_DAYS: &str = "SELECT concat(toString(system), '/', toString(feature), '/', lower(hex(user)), '/', \
-    toString(toUInt16(local_date))), [sum(clicks)] FROM feature_days GROUP BY system, feature, user, local_date";
+    toString(toUInt16(local_date))) AS key, [sum(clicks)] AS numbers FROM feature_days GROUP BY system, feature, user, local_date";
 
 #[derive(clickhouse::Row, serde::Deserialize)]
 struct RollupRow {

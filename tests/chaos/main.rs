@@ -105,7 +105,7 @@ async fn run() -> anyhow::Result<bool> {
             println!(
                 "round {seed}: {} messages, {} faults, {seconds:.1} s",
                 outcome.messages,
-                outcome.faults.len()
+                outcome.faults.values().sum::<usize>()
             );
         }
         if failed {

@@ -11,8 +11,13 @@ use uptake::embedded::kafka::{Broker, Kafka};
 
 use crate::common::{self, PROGRAM};
 
-/// What makes a round short: dead workers are missed and logs are compacted within a second or two, not within a minute.
-const BROKER_SETTINGS: &str = "group.min.session.timeout.ms=500\nlog.cleaner.backoff.ms=100\n";
+/// What makes a round short: dead workers are missed, logs compacted, and a killed broker let in again within a second or
+/// two, not within a minute.
+const BROKER_SETTINGS: &str = "group.min.session.timeout.ms=500
+log.cleaner.backoff.ms=100
+broker.session.timeout.ms=1000
+broker.heartbeat.interval.ms=200
+";
 
 pub struct Parts {
     pub kafka_address: String,

@@ -115,7 +115,7 @@ impl<'r> Producer<'r> {
                     happened(moment.fault);
                 }
             }
-            let count = self.rng.random_range(1..=15);
+            let count = self.rng.random_range(1..=40);
             self.send_new(count).await?;
             tokio::time::sleep(TICK).await;
         }

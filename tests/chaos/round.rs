@@ -42,13 +42,16 @@ pub struct Round<'p> {
 impl<'p> Round<'p> {
     /// Topics, database and workers of its own. `dir` gets the workers' logs.
     pub async fn prepare(parts: &'p Parts, plan: &'p Plan, dir: &Path) -> anyhow::Result<Self> {
+        let t0 = Instant::now();
         let mut config = common::config();
         config.data_dir = dir.to_owned();
         config.kafka.partitions = plan.partitions;
         common::isolate(&mut config, &parts.kafka_address, &parts.clickhouse_url);
         let topics = Topics::new(&config.kafka, plan.has(|fault| fault == Fault::Compaction))?;
         topics.create().await?;
+        eprintln!("  created {:.2}", t0.elapsed().as_secs_f64());
         migrate::run(config.clone()).await?;
+        eprintln!("  migrated {:.2}", t0.elapsed().as_secs_f64());
         let proxy = Proxy::to(&config.clickhouse.url, Inserts::Pass).await;
         let slots = (0..plan.workers).map(|number| worker(&config, &proxy, plan, &log(dir, number)));
         Ok(Self {
@@ -69,8 +72,10 @@ impl<'p> Round<'p> {
         let sending = producer.run(&self.plan.moments, &self.workers, |fault| self.note(fault));
         let parts_moments = self.plan.moments.iter().filter(|moment| !moment.fault.is_of_producer());
         let faults = try_join_all(parts_moments.map(|moment| self.stage(moment)));
+        let t0 = Instant::now();
         let quiet = async {
             tokio::try_join!(sending, faults)?;
+            eprintln!("  sent {:.2}", t0.elapsed().as_secs_f64());
             let topic = self.topics.read(&self.config.kafka.topic).await?;
             self.topics.consumed(&topic).await.map(|()| topic)
         };
@@ -78,9 +83,12 @@ impl<'p> Round<'p> {
             topic = quiet => topic?,
             failed = self.workers.supervise() => return Err(failed.err().context("the supervisor ended")?),
         };
+        eprintln!("  quiet {:.2}", t0.elapsed().as_secs_f64());
         let stopped = self.workers.stop_all().await?;
+        eprintln!("  stopped {:.2}", t0.elapsed().as_secs_f64());
         self.await_inserts().await?;
         let outcome = self.compare(&producer, topic).await?;
+        eprintln!("  compared {:.2}", t0.elapsed().as_secs_f64());
         drop(stopped);
         if outcome.differences.is_empty() {
             self.remove().await?;
