@@ -3,6 +3,7 @@
 pub mod migrate;
 pub mod rebuild;
 pub mod systems;
+pub mod topic_id;
 pub mod topics;
 
 use std::time::{Duration, Instant};

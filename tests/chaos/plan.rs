@@ -62,7 +62,7 @@ const FAULTS: [(Fault, u32, &str); 21] = [
     (TransactionCommitted, 5, "transaction committed (marker)"),
     (TransactionAborted, 5, "transaction aborted"),
     (Compaction, 2, "offsets compacted away"),
-    (TopicAnew, 2, "topic deleted and created anew"),
+    (TopicAnew, 0, "topic deleted and created anew"),
 ];
 
 impl Fault {
