@@ -12,6 +12,8 @@ pub const SENDING: Duration = Duration::from_millis(1_500);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     WorkerKilled,
+    KilledInBody,
+    KilledBeforeAnswer,
     WorkerHalted,
     WorkerZombie,
     RebalanceStorm,
@@ -37,8 +39,14 @@ pub enum Fault {
 use Fault::*;
 
 /// What, how often it is drawn compared with the others, and its name. What costs seconds is rare.
-const FAULTS: [(Fault, u32, &str); 21] = [
-    (WorkerKilled, 12, "worker killed (SIGKILL)"),
+const FAULTS: [(Fault, u32, &str); 23] = [
+    (WorkerKilled, 8, "worker killed (SIGKILL)"),
+    (KilledInBody, 6, "all workers killed while an insert is cut in its body"),
+    (
+        KilledBeforeAnswer,
+        6,
+        "all workers killed between an insert and its commit",
+    ),
     (WorkerHalted, 6, "worker halted for a moment (SIGSTOP, SIGCONT)"),
     (WorkerZombie, 3, "worker halted longer than its session (zombie)"),
     (RebalanceStorm, 6, "rebalance storm (workers join and leave)"),
@@ -62,7 +70,7 @@ const FAULTS: [(Fault, u32, &str); 21] = [
     (TransactionCommitted, 5, "transaction committed (marker)"),
     (TransactionAborted, 5, "transaction aborted"),
     (Compaction, 2, "offsets compacted away"),
-    (TopicAnew, 0, "topic deleted and created anew"),
+    (TopicAnew, 2, "topic deleted and created anew"),
 ];
 
 impl Fault {

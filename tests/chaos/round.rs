@@ -42,16 +42,13 @@ pub struct Round<'p> {
 impl<'p> Round<'p> {
     /// Topics, database and workers of its own. `dir` gets the workers' logs.
     pub async fn prepare(parts: &'p Parts, plan: &'p Plan, dir: &Path) -> anyhow::Result<Self> {
-        let t0 = Instant::now();
         let mut config = common::config();
         config.data_dir = dir.to_owned();
         config.kafka.partitions = plan.partitions;
         common::isolate(&mut config, &parts.kafka_address, &parts.clickhouse_url);
         let topics = Topics::new(&config.kafka, plan.has(|fault| fault == Fault::Compaction))?;
         topics.create().await?;
-        eprintln!("  created {:.2}", t0.elapsed().as_secs_f64());
         migrate::run(config.clone()).await?;
-        eprintln!("  migrated {:.2}", t0.elapsed().as_secs_f64());
         let proxy = Proxy::to(&config.clickhouse.url, Inserts::Pass).await;
         let slots = (0..plan.workers).map(|number| worker(&config, &proxy, plan, &log(dir, number)));
         Ok(Self {
@@ -72,10 +69,8 @@ impl<'p> Round<'p> {
         let sending = producer.run(&self.plan.moments, &self.workers, |fault| self.note(fault));
         let parts_moments = self.plan.moments.iter().filter(|moment| !moment.fault.is_of_producer());
         let faults = try_join_all(parts_moments.map(|moment| self.stage(moment)));
-        let t0 = Instant::now();
         let quiet = async {
             tokio::try_join!(sending, faults)?;
-            eprintln!("  sent {:.2}", t0.elapsed().as_secs_f64());
             let topic = self.topics.read(&self.config.kafka.topic).await?;
             self.topics.consumed(&topic).await.map(|()| topic)
         };
@@ -83,12 +78,9 @@ impl<'p> Round<'p> {
             topic = quiet => topic?,
             failed = self.workers.supervise() => return Err(failed.err().context("the supervisor ended")?),
         };
-        eprintln!("  quiet {:.2}", t0.elapsed().as_secs_f64());
         let stopped = self.workers.stop_all().await?;
-        eprintln!("  stopped {:.2}", t0.elapsed().as_secs_f64());
         self.await_inserts().await?;
         let outcome = self.compare(&producer, topic).await?;
-        eprintln!("  compared {:.2}", t0.elapsed().as_secs_f64());
         drop(stopped);
         if outcome.differences.is_empty() {
             self.remove().await?;
@@ -111,6 +103,8 @@ impl<'p> Round<'p> {
                 tokio::time::sleep(lasting(200)).await;
                 slot.start().map(|()| true)
             }
+            Fault::KilledInBody => self.kill_in_insert(Inserts::BreakBody).await,
+            Fault::KilledBeforeAnswer => self.kill_in_insert(Inserts::BreakBeforeAnswer).await,
             Fault::WorkerHalted => self.halt(moment.pick, lasting(800)).await,
             Fault::WorkerZombie => self.halt(moment.pick, SESSION_TIMEOUT + lasting(800)).await,
             Fault::RebalanceStorm => self.storm(moment.pick, lasting(200)).await,
@@ -135,6 +129,20 @@ impl<'p> Round<'p> {
             self.note(moment.fault);
         }
         Ok(())
+    }
+
+    /// Every worker dies as soon as an insert met with it: between the insert and its commit. Whether one did.
+    async fn kill_in_insert(&self, how: Inserts) -> anyhow::Result<bool> {
+        let mut slots = self.workers.hold_all().await;
+        let (before, started) = (self.proxy.met(), Instant::now());
+        self.proxy.set(how);
+        while self.proxy.met() == before && started.elapsed() < Duration::from_secs(1) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        slots.iter_mut().for_each(|slot| slot.kill());
+        self.proxy.set(Inserts::Pass);
+        slots.iter_mut().try_for_each(|slot| slot.start())?;
+        Ok(self.proxy.met() > before)
     }
 
     async fn halt(&self, pick: usize, lasting: Duration) -> anyhow::Result<bool> {
@@ -196,7 +204,7 @@ impl<'p> Round<'p> {
         differences
             .of_rejects(config, store, &producer.malformed, &records, &rejects)
             .await?;
-        if !self.plan.has(Fault::needs_reconciler) {
+        if !self.plan.has(Fault::needs_reconciler) || self.reconcile()? {
             differences.of_rollups(config, store, truth).await?;
         }
         Ok(Outcome {
@@ -204,6 +212,23 @@ impl<'p> Round<'p> {
             faults: self.happened.take(),
             differences,
         })
+    }
+
+    /// `uptake reconcile`, as an operator runs it; `false` when the program does not have it.
+    fn reconcile(&self) -> anyhow::Result<bool> {
+        if !common::program(&self.config)
+            .args(["reconcile", "--help"])
+            .output()?
+            .status
+            .success()
+        {
+            return Ok(false);
+        }
+        let output = common::program(&self.config).arg("reconcile").output()?;
+        if !output.status.success() {
+            bail!("uptake reconcile: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(true)
     }
 
     /// So that a long run does not grow.

@@ -35,13 +35,21 @@ impl Workers {
         Ok(())
     }
 
+    /// Nobody else does anything to any of them meanwhile. One after the other, so that two who want all never wait for
+    /// each other.
+    pub async fn hold_all(&self) -> Vec<MutexGuard<'_, Slot>> {
+        let mut held = Vec::new();
+        for slot in &self.0 {
+            held.push(slot.lock().await);
+        }
+        held
+    }
+
     /// Stops all and keeps them from being started, as long as the slots are held.
     pub async fn stop_all(&self) -> anyhow::Result<Vec<MutexGuard<'_, Slot>>> {
-        let stop = self.0.iter().map(async |slot| {
-            let mut slot = slot.lock().await;
-            slot.stop().await.map(|()| slot)
-        });
-        try_join_all(stop).await
+        let mut slots = self.hold_all().await;
+        try_join_all(slots.iter_mut().map(|slot| slot.stop())).await?;
+        Ok(slots)
     }
 
     /// Does what a supervisor does, until it fails.
