@@ -53,6 +53,19 @@ pub struct Kafka {
     pub options: BTreeMap<String, String>,
 }
 
+impl Kafka {
+    /// How often a worker tells the group that it lives.
+    pub fn heartbeat_interval_ms(&self) -> u64 {
+        (self.session_timeout_ms / 15).max(1)
+    }
+
+    /// A worker that has not polled for this long may have lost its partitions. Three heartbeats shorter than the session
+    /// timeout: the group counts from the last heartbeat that reached it, which is older than the last poll.
+    pub fn silence_limit_ms(&self) -> u64 {
+        self.session_timeout_ms.saturating_sub(3 * self.heartbeat_interval_ms())
+    }
+}
+
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClickHouse {
@@ -240,11 +253,18 @@ impl Config {
         if !p.secret.is_empty() && p.secret.expose().len() < 32 {
             return refuse("privacy.secret", &"(secret)", "at least 32 characters");
         }
-        if i.drain_timeout_ms >= self.kafka.session_timeout_ms {
+        if i.drain_timeout_ms >= self.kafka.silence_limit_ms() {
             return refuse(
                 "ingest.drain_timeout_ms",
                 &i.drain_timeout_ms,
-                "less than kafka.session_timeout_ms",
+                "less than 4/5 of kafka.session_timeout_ms",
+            );
+        }
+        if i.identity_memory / 2 < i.batch_rows {
+            return refuse(
+                "ingest.identity_memory",
+                &i.identity_memory,
+                "at least twice ingest.batch_rows, so that what a killed worker had inserted is recognised",
             );
         }
         for (key, value) in [

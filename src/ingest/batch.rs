@@ -8,6 +8,7 @@ use bytes::Bytes;
 use rdkafka::message::OwnedHeaders;
 
 use super::envelope::{Envelope, Position};
+use super::protocol::Content;
 use super::row;
 use super::zones::Zones;
 use crate::config;
@@ -44,7 +45,10 @@ pub struct Batch {
     /// The definitions that all of its rows are counted under.
     pub zones: Arc<Zones>,
     opened: Instant,
-    ingested_ms: i64,
+    /// Stands in every row of this batch, in milliseconds since the epoch.
+    pub ingested_ms: i64,
+    /// The low halves of the rows' identities, added up with wrap-around: tells whether all of them are stored.
+    pub identity_sum: u64,
 }
 
 impl Batch {
@@ -60,6 +64,7 @@ impl Batch {
             zones,
             opened: Instant::now(),
             ingested_ms,
+            identity_sum: 0,
         }
     }
 
@@ -97,6 +102,7 @@ impl Batch {
         let zone = self.zones.of(&event.system);
         row::encode(&mut self.rows, event, user, zone, topic, position, self.ingested_ms);
         self.row_count += 1;
+        self.identity_sum = self.identity_sum.wrapping_add(event.identity.0 as u64);
     }
 
     pub fn push_dead_letter(&mut self, envelope: &Envelope<'_>, reject: Reject) {
@@ -112,13 +118,31 @@ impl Batch {
         });
     }
 
-    /// Takes the serialised rows, to be sent as they are, as often as it takes.
-    pub fn take_rows(&mut self) -> Bytes {
-        Bytes::from(std::mem::take(&mut self.rows))
+    /// The serialised rows, to be sent as they are, as often as it takes.
+    pub fn rows(self: &Arc<Self>) -> Bytes {
+        Bytes::from_owner(Rows(self.clone()))
     }
 
     /// Allocates once what a batch of this size needs.
     pub fn reserve(&mut self, bytes: usize) {
         self.rows.reserve_exact(bytes);
+    }
+}
+
+impl Content for Arc<Batch> {
+    fn has_rows(&self) -> bool {
+        self.row_count > 0
+    }
+
+    fn has_dead_letters(&self) -> bool {
+        !self.dead_letters.is_empty()
+    }
+}
+
+struct Rows(Arc<Batch>);
+
+impl AsRef<[u8]> for Rows {
+    fn as_ref(&self) -> &[u8] {
+        &self.0.rows
     }
 }

@@ -16,20 +16,14 @@ use crate::event::{Event, Reason, Reject, TimeRange};
 use crate::metrics::{IngestMetrics, ReasonLabel};
 use crate::pseudonym::Pseudonymizer;
 
-/// A partition of this worker: without a memory as long as its takeover is running.
-struct Owned {
-    assignment: u64,
-    memory: Option<IdentityMemory>,
-}
-
 /// The state of the polling thread.
 pub struct Chain {
     config: Arc<Config>,
     metrics: IngestMetrics,
     pseudonymizer: Pseudonymizer,
     zones: watch::Receiver<Arc<Zones>>,
-    owned: BTreeMap<i32, Owned>,
-    assignments: u64,
+    /// Of the partitions whose messages may be taken in.
+    memories: BTreeMap<i32, IdentityMemory>,
     batch: Batch,
     row_bytes: usize,
     /// The clock, read once for many messages.
@@ -45,8 +39,7 @@ impl Chain {
             metrics,
             pseudonymizer,
             zones,
-            owned: BTreeMap::new(),
-            assignments: 0,
+            memories: BTreeMap::new(),
             batch,
             row_bytes: 0,
             now_ms: now_ms(),
@@ -61,8 +54,7 @@ impl Chain {
     /// Takes one message in. Fails only when the partition's memory is missing, which would risk counting twice.
     pub fn take(&mut self, envelope: &Envelope<'_>) -> anyhow::Result<()> {
         let position = envelope.position;
-        let owned = self.owned.get_mut(&position.partition);
-        let Some(memory) = owned.and_then(|owned| owned.memory.as_mut()) else {
+        let Some(memory) = self.memories.get_mut(&position.partition) else {
             bail!(
                 "a message of partition {} came before the partition was taken over",
                 position.partition
@@ -101,10 +93,6 @@ impl Chain {
         self.is_full() || self.batch.is_due(&self.config.ingest)
     }
 
-    pub fn has_batch(&self) -> bool {
-        !self.batch.is_empty()
-    }
-
     /// The batch as it stands, if anything is in it; the next one starts empty.
     pub fn take_batch(&mut self) -> Option<Batch> {
         if self.batch.is_empty() {
@@ -116,44 +104,17 @@ impl Chain {
         Some(std::mem::replace(&mut self.batch, empty))
     }
 
-    /// Notes that a partition was assigned; it has no memory yet. Gives the number of this assignment.
-    pub fn assigned(&mut self, partition: i32) -> u64 {
-        self.assignments += 1;
-        self.owned.insert(
-            partition,
-            Owned {
-                assignment: self.assignments,
-                memory: None,
-            },
-        );
-        self.assignments
+    /// Messages of the partition may be taken in from now on.
+    pub fn open(&mut self, partition: i32, memory: IdentityMemory) {
+        self.memories.insert(partition, memory);
     }
 
-    /// Gives an assignment its memory; `false` when the partition has been revoked since.
-    pub fn taken_over(&mut self, partition: i32, assignment: u64, memory: IdentityMemory) -> bool {
-        match self.owned.get_mut(&partition) {
-            Some(owned) if owned.assignment == assignment => {
-                owned.memory = Some(memory);
-                true
-            }
-            _ => false,
-        }
+    pub fn forget(&mut self, partition: i32) {
+        self.memories.remove(&partition);
     }
 
-    pub fn revoked(&mut self, partition: i32) {
-        self.owned.remove(&partition);
-    }
-
-    /// The partitions whose messages may be taken in.
-    pub fn ready_partitions(&self) -> impl Iterator<Item = i32> {
-        self.owned
-            .iter()
-            .filter(|(_, owned)| owned.memory.is_some())
-            .map(|(&partition, _)| partition)
-    }
-
-    pub fn owned_count(&self) -> usize {
-        self.owned.len()
+    pub fn open_partitions(&self) -> impl Iterator<Item = i32> {
+        self.memories.keys().copied()
     }
 }
 

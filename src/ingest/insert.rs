@@ -2,17 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use bytes::Bytes;
 use clickhouse::Compression;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::row;
 use crate::metrics::{IngestMetrics, OutcomeLabel};
 use crate::store::Store;
-
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// ClickHouse error codes that the same bytes will meet again: wrong table, column, type, format, right or setting.
 const PERMANENT: [u32; 16] = [6, 16, 26, 27, 33, 36, 44, 47, 53, 60, 62, 81, 115, 117, 497, 516];
@@ -43,47 +40,30 @@ impl Inserter {
         }
     }
 
-    /// Returns when the rows are stored. `may_send` is asked before every attempt; an error of it ends the insert.
+    /// One attempt. An error leaves open whether the rows are stored, unless it is a [`PermanentRefusal`].
     pub async fn insert(
         &self,
         number: u64,
         partitions: impl Iterator<Item = i32>,
         rows: Bytes,
         metrics: &IngestMetrics,
-        may_send: impl Fn() -> anyhow::Result<()>,
-        abort: &CancellationToken,
     ) -> anyhow::Result<()> {
         let token = format!("{}:{number}", self.worker);
         let mut comment = comment_prefix(&self.topic) + "partitions=,";
         for partition in partitions {
             comment += &format!("{partition},");
         }
-        let mut pause = FIRST_PAUSE;
-        loop {
-            may_send()?;
-            let started = Instant::now();
-            let attempt = abort
-                .run_until_cancelled(self.send(&token, &comment, rows.clone()))
-                .await;
-            let error = match attempt {
-                None => anyhow::bail!("insert {token} was given up before its outcome was known"),
-                Some(Ok(())) => {
-                    metrics.inserts.get_or_create(&OutcomeLabel { outcome: "stored" }).inc();
-                    metrics.insert_seconds.observe(started.elapsed().as_secs_f64());
-                    return Ok(());
-                }
-                Some(Err(error)) => error,
-            };
-            metrics.inserts.get_or_create(&OutcomeLabel { outcome: "failed" }).inc();
-            if code_of(&error).is_some_and(|code| PERMANENT.contains(&code)) {
-                return Err(PermanentRefusal(error.to_string()).into());
-            }
-            tracing::warn!(token, error = %error, retry_in_ms = pause.as_millis(), "an insert failed and is repeated");
-            if abort.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
-                anyhow::bail!("insert {token} was given up before its outcome was known");
-            }
-            pause = (pause * 2).min(LONGEST_PAUSE);
+        let started = Instant::now();
+        let Err(error) = self.send(&token, &comment, rows).await else {
+            metrics.inserts.get_or_create(&OutcomeLabel { outcome: "stored" }).inc();
+            metrics.insert_seconds.observe(started.elapsed().as_secs_f64());
+            return Ok(());
+        };
+        metrics.inserts.get_or_create(&OutcomeLabel { outcome: "failed" }).inc();
+        if code_of(&error).is_some_and(|code| PERMANENT.contains(&code)) {
+            return Err(PermanentRefusal(error.to_string()).into());
         }
+        Err(error).with_context(|| format!("insert {token}"))
     }
 
     async fn send(&self, token: &str, comment: &str, rows: Bytes) -> Result<(), clickhouse::error::Error> {

@@ -4,8 +4,9 @@
 //! poll ─► decode ─► remember identity ─► batch ─► insert ─► dead letters ─► commit
 //! ```
 //!
-//! One thread polls and builds batches ([`chain`]); one batch at a time is written beside it ([`writer`]); rebalances run on
-//! the polling thread ([`consumer`]). This file starts and ends them.
+//! One thread polls ([`consumer`]) and builds batches ([`chain`]). What is done with them, and with partitions that come and
+//! go, is decided by a pure state machine ([`protocol`]) and done by [`member`], [`writer`] and [`takeover`]. This file starts
+//! and ends them.
 
 mod batch;
 mod chain;
@@ -14,10 +15,12 @@ mod dead_letter;
 mod envelope;
 mod identity;
 mod insert;
+mod liveness;
+mod member;
 mod preflight;
 mod progress;
+mod protocol;
 mod row;
-mod slot;
 mod takeover;
 mod writer;
 mod zones;

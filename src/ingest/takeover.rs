@@ -2,15 +2,15 @@
 //! (architecture.md, guarantee 2).
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
 use clickhouse::Row;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde::Deserialize;
-use tokio_util::sync::CancellationToken;
 
 use super::identity::IdentityMemory;
 use super::insert::comment_prefix;
@@ -20,8 +20,7 @@ use crate::store::Store;
 const POLL: Duration = Duration::from_millis(50);
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What a takeover needs.
-#[derive(Clone)]
+/// The steps of a takeover. Each one is repeated until it succeeds.
 pub struct Takeover {
     pub store: Store,
     pub topic: String,
@@ -34,57 +33,51 @@ struct StoredIdentity {
     identity: [u8; 16],
 }
 
+/// Repeats a step until it succeeds; `what` is what could not be done.
+async fn persist<T, F: Future<Output = anyhow::Result<T>>>(what: &str, step: impl Fn() -> F) -> T {
+    loop {
+        match step().await {
+            Ok(done) => return done,
+            Err(error) => tracing::warn!(error = format!("{error:#}"), "{what} yet"),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
 impl Takeover {
-    /// Repeats until it succeeds; `None` when told to abort. Gives each partition's memory.
-    pub async fn run<C: ConsumerContext + 'static>(
-        &self,
-        consumer: Arc<BaseConsumer<C>>,
-        partitions: &[i32],
-        abort: &CancellationToken,
-    ) -> Option<BTreeMap<i32, IdentityMemory>> {
-        let started = Instant::now();
-        loop {
-            let error = match abort
-                .run_until_cancelled(self.attempt(consumer.clone(), partitions))
-                .await?
-            {
-                Ok(memories) => {
-                    let known: usize = memories.values().map(IdentityMemory::len).sum();
-                    let took_ms = started.elapsed().as_millis() as u64;
-                    tracing::info!(?partitions, identities = known, took_ms, "partitions are taken over");
-                    return Some(memories);
-                }
-                Err(error) => error,
-            };
-            tracing::warn!(
-                ?partitions,
-                error = format!("{error:#}"),
-                "partitions cannot be taken over yet"
-            );
-            abort.run_until_cancelled(tokio::time::sleep(RETRY)).await?;
-        }
-    }
-
-    async fn attempt<C: ConsumerContext + 'static>(
-        &self,
-        consumer: Arc<BaseConsumer<C>>,
-        partitions: &[i32],
-    ) -> anyhow::Result<BTreeMap<i32, IdentityMemory>> {
-        let committed = self.committed(consumer, partitions).await?;
-        self.wait_for_inserts(partitions).await?;
-        let mut memories = BTreeMap::new();
-        for (partition, offset) in committed {
-            memories.insert(partition, self.remember(partition, offset).await?);
-        }
-        Ok(memories)
-    }
-
     /// The committed offset of each partition; 0 where nothing was committed.
-    async fn committed<C: ConsumerContext + 'static>(
+    pub async fn committed<C: ConsumerContext + 'static>(
         &self,
         consumer: Arc<BaseConsumer<C>>,
         partitions: &[i32],
-    ) -> anyhow::Result<Vec<(i32, u64)>> {
+    ) -> BTreeMap<i32, u64> {
+        let ask = || self.ask_committed(consumer.clone(), partitions);
+        persist("the committed offsets are not known", ask).await
+    }
+
+    /// An insert that was sent before the takeover either is visible in `system.processes` until it ends, or has ended.
+    pub async fn await_inserts(&self, partitions: &[i32]) {
+        let running = || self.count_inserts(partitions);
+        while persist("the running inserts are not known", &running).await > 0 {
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// The memory of each partition, read from what was stored at or after its offset and before.
+    pub async fn remember(&self, offsets: &BTreeMap<i32, u64>) -> BTreeMap<i32, IdentityMemory> {
+        let mut memories = BTreeMap::new();
+        for (&partition, &offset) in offsets {
+            let read = || self.read_identities(partition, offset);
+            memories.insert(partition, persist("the stored identities cannot be read", read).await);
+        }
+        memories
+    }
+
+    async fn ask_committed<C: ConsumerContext + 'static>(
+        &self,
+        consumer: Arc<BaseConsumer<C>>,
+        partitions: &[i32],
+    ) -> anyhow::Result<BTreeMap<i32, u64>> {
         let mut asked = TopicPartitionList::new();
         for &partition in partitions {
             asked.add_partition(&self.topic, partition);
@@ -112,30 +105,16 @@ impl Takeover {
             .collect())
     }
 
-    /// An insert that was sent before the takeover either is visible in `system.processes` until it ends, or has ended.
-    async fn wait_for_inserts(&self, partitions: &[i32]) -> anyhow::Result<()> {
+    async fn count_inserts(&self, partitions: &[i32]) -> anyhow::Result<u64> {
         let sql = "SELECT count() FROM system.processes WHERE startsWith(Settings['log_comment'], ?) \
             AND arrayExists(p -> position(Settings['log_comment'], concat(',', toString(p), ',')) > 0, ?)";
-        let prefix = comment_prefix(&self.topic);
-        loop {
-            let running: u64 = self
-                .store
-                .client()
-                .query(sql)
-                .bind(&prefix)
-                .bind(partitions)
-                .fetch_one()
-                .await?;
-            if running == 0 {
-                return Ok(());
-            }
-            tokio::time::sleep(POLL).await;
-        }
+        let query = self.store.client().query(sql).bind(comment_prefix(&self.topic));
+        Ok(query.bind(partitions).fetch_one().await?)
     }
 
     /// In the order in which they were stored, so that the newest are remembered also where a topic was made anew and its
     /// offsets began again.
-    async fn remember(&self, partition: i32, committed: u64) -> anyhow::Result<IdentityMemory> {
+    async fn read_identities(&self, partition: i32, committed: u64) -> anyhow::Result<IdentityMemory> {
         let from = committed.saturating_sub(self.identity_memory as u64);
         let sql = "SELECT identity FROM events WHERE kafka_topic = ? AND kafka_partition = ? AND kafka_offset >= ? \
             ORDER BY ingested_at, kafka_offset";

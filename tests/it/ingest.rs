@@ -43,10 +43,14 @@ impl Worker {
 
     /// SIGTERM; the exit code.
     fn stop(&mut self) -> Option<i32> {
+        self.signal(libc::SIGTERM);
+        self.0.wait().unwrap().code()
+    }
+
+    fn signal(&self, signal: i32) {
         let pid = i32::try_from(self.0.id()).unwrap();
         // SAFETY: a signal to our own child, which has not been waited for.
-        unsafe { libc::kill(pid, libc::SIGTERM) };
-        self.0.wait().unwrap().code()
+        unsafe { libc::kill(pid, signal) };
     }
 }
 
@@ -95,7 +99,14 @@ fn committed(fixture: &Fixture) -> i64 {
     for partition in 0..fixture.config.kafka.partitions {
         partitions.add_partition(&fixture.config.kafka.topic, partition);
     }
-    let offsets = consumer.committed_offsets(partitions, PATIENCE).unwrap();
+    // A broker that has just started may not know yet who coordinates the group.
+    let ask = |_| {
+        let answer = consumer.committed_offsets(partitions.clone(), PATIENCE);
+        answer
+            .inspect_err(|_| std::thread::sleep(Duration::from_millis(500)))
+            .ok()
+    };
+    let offsets = (0..20).find_map(ask).expect("committed offsets");
     let offset = |offset| if let Offset::Offset(offset) = offset { offset } else { 0 };
     offsets.elements().iter().map(|element| offset(element.offset())).sum()
 }
@@ -213,6 +224,52 @@ async fn an_insert_whose_answer_is_lost_is_repeated_and_counts_once() {
     proxy.set(Inserts::Pass);
     eventually_committed(&fixture, 100).await;
     assert_counted_once(&fixture, 100).await;
+}
+
+/// A token can outlive its rows: ClickHouse writes it down before the part is in its place, and a crash can come between.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_are_gone_although_their_token_is_known_are_stored_again() {
+    let fixture = Fixture::new().await;
+    let proxy = Proxy::to(&fixture.config.clickhouse.url, Inserts::BreakBeforeAnswer).await;
+    produce_clicks(&fixture, 0..100).await;
+    let settings = [
+        ("UPTAKE__CLICKHOUSE__URL", proxy.url.as_str()),
+        ("UPTAKE__INGEST__BATCH_AGE_MS", "2000"),
+    ];
+    let _worker = Worker::with(&fixture, &settings);
+    eventually("the rows are stored", async || {
+        fixture.number("SELECT count() FROM events").await > 1 && proxy.met() > 0
+    })
+    .await;
+    // Not all of them: an empty part would be dropped, and the token with it.
+    let lose = "DELETE FROM events WHERE identity = (SELECT min(identity) FROM events) SETTINGS mutations_sync = 2";
+    fixture.store.client().query(lose).execute().await.unwrap();
+    proxy.set(Inserts::Pass);
+    eventually_committed(&fixture, 100).await;
+    assert_eq!(fixture.number("SELECT uniqExact(identity) FROM events").await, 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_stood_still_sends_nothing_when_it_goes_on() {
+    let fixture = Fixture::new().await;
+    let proxy = Proxy::to(&fixture.config.clickhouse.url, Inserts::Pass).await;
+    let first = Worker::through(&fixture, &proxy);
+    produce_clicks(&fixture, 0..10).await;
+    eventually_committed(&fixture, 10).await;
+    proxy.set(Inserts::Unreachable);
+    produce_clicks(&fixture, 10..100).await;
+    // Long enough to have read them and to be repeating the insert.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    first.signal(libc::SIGSTOP);
+    let second = Worker::start(&fixture);
+    eventually_committed(&fixture, 100).await;
+    proxy.set(Inserts::Pass);
+    first.signal(libc::SIGCONT);
+    // The first one alone can read these: it has joined again.
+    second.kill();
+    produce_clicks(&fixture, 100..150).await;
+    eventually_committed(&fixture, 150).await;
+    assert_counted_once(&fixture, 150).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
