@@ -30,6 +30,7 @@ pub struct Config {
     pub kafka: Kafka,
     pub clickhouse: ClickHouse,
     pub ingest: Ingest,
+    pub reconcile: Reconcile,
     pub api: Api,
     pub ops: Ops,
     pub privacy: Privacy,
@@ -87,6 +88,15 @@ pub struct Ingest {
     pub drain_timeout_ms: u64,
     pub max_event_bytes: usize,
     pub future_tolerance_ms: i64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reconcile {
+    pub interval_ms: u64,
+    pub lookback_ms: u64,
+    pub closed_after_ms: u64,
+    pub days_per_run: usize,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -272,6 +282,7 @@ impl Config {
             ("ingest.batch_bytes", i.batch_bytes),
             ("ingest.identity_memory", i.identity_memory),
             ("ingest.max_event_bytes", i.max_event_bytes),
+            ("reconcile.days_per_run", self.reconcile.days_per_run),
             ("embedded.connections", self.embedded.connections),
             ("retention.raw_days", self.retention.raw_days as usize),
             ("retention.user_months", self.retention.user_months as usize),

@@ -6,7 +6,9 @@
 //! simulate, import ─► Kafka ─► ingest ─► store (ClickHouse) ─► measure ─► api
 //! ```
 //!
-//! Imports point one way: `main → ingest | api | import | simulate → measure → store → event → config`.
+//! `reconcile` compares what `ingest` stored with what was counted of it.
+//!
+//! Imports point one way: `main → ingest | api | import | simulate → reconcile | measure → store → event → config`.
 
 pub mod api;
 pub mod calendar;
@@ -22,6 +24,7 @@ pub mod measure;
 pub mod metrics;
 pub mod ops;
 pub mod pseudonym;
+pub mod reconcile;
 pub mod roster;
 pub mod simulate;
 pub mod store;

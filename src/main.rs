@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use uptake::config::Config;
 use uptake::error::BadInput;
-use uptake::{api, definition, embedded, import, ingest, lifecycle, roster, simulate, store, telemetry};
+use uptake::{api, definition, embedded, import, ingest, lifecycle, reconcile, roster, simulate, store, telemetry};
 
 /// Tells a company whether its enterprise software is really used after go-live.
 #[derive(Parser)]
@@ -39,6 +39,8 @@ enum Command {
     Simulate(simulate::Args),
     /// Start everything in a temporary directory, simulate, and compare every number with the truth
     Smoke(simulate::smoke::Args),
+    /// Compare the rollups with the raw events and repair what differs
+    Reconcile(reconcile::Args),
     /// Make a bearer token for the API
     Token(api::token::Args),
     /// Run ClickHouse's embedded engine alone, behind ClickHouse's HTTP interface
@@ -75,6 +77,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Import(args) => import::run(config, args, shutdown).await,
             Command::Simulate(args) => simulate::run(config, args, shutdown).await,
             Command::Smoke(args) => simulate::smoke::run(config, args, shutdown).await,
+            Command::Reconcile(args) => reconcile::run(config.resolve()?, args, shutdown).await,
             Command::Token(args) => api::token::run(&args),
             Command::Clickhouse(args) => embedded::clickhouse::run(config, args, shutdown).await,
             Command::Config => {

@@ -26,6 +26,11 @@ pub struct OutcomeLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RollupLabel {
+    pub rollup: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RouteLabel {
     pub route: String,
     pub status: u16,
@@ -50,6 +55,17 @@ pub struct IngestMetrics {
     pub last_commit: Gauge<f64, AtomicU64>,
 }
 
+/// What the reconciler tells.
+#[derive(Debug, Clone)]
+pub struct ReconcileMetrics {
+    pub days: Counter,
+    pub rows: Counter,
+    pub differences: Family<RollupLabel, Counter>,
+    pub repairs: Family<RollupLabel, Counter>,
+    pub pending: Gauge,
+    pub last_run: Gauge<f64, AtomicU64>,
+}
+
 /// What the `api` tells.
 #[derive(Debug, Clone)]
 pub struct ApiMetrics {
@@ -61,6 +77,7 @@ pub struct ApiMetrics {
 pub struct Metrics {
     registry: Registry,
     pub ingest: IngestMetrics,
+    pub reconcile: ReconcileMetrics,
     pub api: ApiMetrics,
 }
 
@@ -78,8 +95,14 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("uptake");
         let ingest = IngestMetrics::register(registry.sub_registry_with_prefix("ingest"));
+        let reconcile = ReconcileMetrics::register(registry.sub_registry_with_prefix("reconcile"));
         let api = ApiMetrics::register(registry.sub_registry_with_prefix("api"));
-        Self { registry, ingest, api }
+        Self {
+            registry,
+            ingest,
+            reconcile,
+            api,
+        }
     }
 }
 
@@ -157,6 +180,39 @@ impl IngestMetrics {
     }
 }
 
+impl ReconcileMetrics {
+    fn register(r: &mut Registry) -> Self {
+        Self {
+            days: register(
+                r,
+                "days",
+                "Local days of a system whose rollups were compared with the raw events",
+                Counter::default(),
+            ),
+            rows: register(r, "rows", "Events and rollup rows compared", Counter::default()),
+            differences: register(
+                r,
+                "differences",
+                "Keys of a rollup that did not say what the raw events say",
+                Family::default(),
+            ),
+            repairs: register(
+                r,
+                "repairs",
+                "Keys of a rollup that were made to say what the raw events say",
+                Family::default(),
+            ),
+            pending: register(r, "pending_days", "Local days left for the next run", Gauge::default()),
+            last_run: register(
+                r,
+                "last_run_timestamp_seconds",
+                "When a run last finished, in seconds since the epoch",
+                Gauge::default(),
+            ),
+        }
+    }
+}
+
 impl ApiMetrics {
     fn register(r: &mut Registry) -> Self {
         Self {
@@ -193,6 +249,9 @@ mod tests {
         drop(metrics.ingest.rejects.get_or_create(&ReasonLabel { reason: "x" }));
         drop(metrics.ingest.lag.get_or_create(&PartitionLabel { partition: 0 }));
         drop(metrics.ingest.inserts.get_or_create(&OutcomeLabel { outcome: "x" }));
+        let rollup = RollupLabel { rollup: "x" };
+        drop(metrics.reconcile.differences.get_or_create(&rollup));
+        drop(metrics.reconcile.repairs.get_or_create(&rollup));
         drop(metrics.api.requests.get_or_create(&route));
         drop(metrics.api.request_seconds.get_or_create(&route));
         let text = metrics.render();

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::row;
 use crate::metrics::{IngestMetrics, OutcomeLabel};
-use crate::store::Store;
+use crate::store::{INGEST_COMMENT, Store};
 
 /// ClickHouse error codes that the same bytes will meet again: wrong table, column, type, format, right or setting.
 const PERMANENT: [u32; 16] = [6, 16, 26, 27, 33, 36, 44, 47, 53, 60, 62, 81, 115, 117, 497, 516];
@@ -28,7 +28,7 @@ pub struct Inserter {
 
 /// What `log_comment` of an insert begins with; see `takeover`.
 pub fn comment_prefix(topic: &str) -> String {
-    format!("uptake-ingest topic={topic} ")
+    format!("{INGEST_COMMENT}topic={topic} ")
 }
 
 impl Inserter {

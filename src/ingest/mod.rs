@@ -37,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::ops::{self, Health};
+use crate::reconcile;
 use crate::store::{Store, migrate, rebuild};
 
 /// The pause before a worker that failed joins the group again.
@@ -65,6 +66,12 @@ pub async fn work(config: Config, metrics: Arc<Metrics>, shutdown: CancellationT
             store.clone(),
             session.is_maintainer(),
             knows,
+            maintenance.clone(),
+        ));
+        tokio::spawn(reconcile::watch(
+            config.clone(),
+            session.is_maintainer(),
+            metrics.reconcile.clone(),
             maintenance.clone(),
         ));
         let ended = session.run(&background).await;

@@ -2,6 +2,7 @@
 
 pub mod migrate;
 pub mod rebuild;
+pub mod rollups;
 pub mod systems;
 pub mod topic_id;
 pub mod topics;
@@ -11,6 +12,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use crate::config;
+
+/// What the `log_comment` of an insert into `events` begins with, so that it can be found in `system.processes`.
+pub const INGEST_COMMENT: &str = "uptake-ingest ";
 
 /// A handle to the ClickHouse database of this installation. Cheap to clone.
 #[derive(Clone)]

@@ -15,48 +15,9 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::Store;
+use super::rollups::{RAW_COLUMNS, ROLLUPS, Rollup};
 
 const LOOK: Duration = Duration::from_secs(1);
-
-/// How a rollup is derived from events whose local `day` and `hour` are known. The views that fill it say the same.
-struct Rollup {
-    table: &'static str,
-    keys: &'static str,
-    key_columns: &'static str,
-    sums: &'static str,
-    sum_columns: &'static str,
-    of: &'static str,
-}
-
-const ROLLUPS: [Rollup; 3] = [
-    Rollup {
-        table: "user_days",
-        keys: "user, day",
-        key_columns: "user, local_date",
-        sums: "count(), countIf(type = 'login' AND outcome = 'success'), countIf(type = 'login' AND outcome = 'failure'), \
-               countIf(type = 'feature_click'), \
-               groupBitOr(if(type = 'feature_click', toUInt32(bitShiftLeft(toUInt32(1), hour)), toUInt32(0))), \
-               min(time), max(time)",
-        sum_columns: "events, logins, failed_logins, clicks, click_hours, first_time, last_time",
-        of: "true",
-    },
-    Rollup {
-        table: "feature_hours",
-        keys: "feature, day, hour",
-        key_columns: "feature, local_date, local_hour",
-        sums: "count()",
-        sum_columns: "clicks",
-        of: "type = 'feature_click'",
-    },
-    Rollup {
-        table: "feature_days",
-        keys: "feature, user, day",
-        key_columns: "feature, user, local_date",
-        sums: "count()",
-        sum_columns: "clicks",
-        of: "type = 'feature_click'",
-    },
-];
 
 /// Asks for a rebuild of `system`, whatever its last one was.
 pub async fn request(store: &Store, system: &str) -> anyhow::Result<()> {
@@ -148,21 +109,13 @@ async fn clear(store: &Store, system: &str, table: &str) -> anyhow::Result<()> {
 }
 
 async fn derive(store: &Store, system: &str, zone: &str, month: u32, rollup: &Rollup) -> anyhow::Result<()> {
-    let Rollup {
-        table,
-        keys,
-        key_columns,
-        sums,
-        sum_columns,
-        of,
-    } = rollup;
-    let sql = format!(
-        "INSERT INTO {table} (system, zone, rebuilt, {key_columns}, {sum_columns}) \
-         SELECT {{system:String}}, {{zone:String}}, 1, {keys}, {sums} FROM \
-         (SELECT *, toDate(time, {{zone:String}}) AS day, toHour(time, {{zone:String}}) AS hour FROM events FINAL \
-          WHERE system = {{system:String}} AND zone != {{zone:String}} AND toYYYYMM(time) = {{month:UInt32}} AND {of}) \
-         GROUP BY {keys}"
+    let events = format!(
+        "SELECT {RAW_COLUMNS}, toUInt8(1) AS rebuilt, toDate(time, {{zone:String}}) AS day, toHour(time, {{zone:String}}) AS hour \
+         FROM events FINAL \
+         WHERE system = {{system:String}} AND zone != {{zone:String}} AND toYYYYMM(time) = {{month:UInt32}}"
     );
+    let (table, columns, rows) = (rollup.table, rollup.columns(), rollup.derived_from(&events));
+    let sql = format!("INSERT INTO {table} ({columns}) SELECT {{system:String}}, {{zone:String}}, * FROM ({rows})");
     let query = store.client().query(&sql).with_setting("insert_deduplicate", "0");
     query
         .param("system", system)
@@ -171,6 +124,17 @@ async fn derive(store: &Store, system: &str, zone: &str, month: u32, rollup: &Ro
         .execute()
         .await?;
     Ok(())
+}
+
+/// Whether the rollups of `system` stand in `zone` and no rebuild of them is due or under way. The zone of a system that is
+/// not defined is `''`, and never rebuilt.
+pub async fn is_settled(store: &Store, system: &str, zone: &str) -> anyhow::Result<bool> {
+    let sql = "SELECT zone = {zone:String} AND (zone = '' OR (built = zone AND finished = 1)) FROM \
+        (SELECT argMax(zone, version) AS zone FROM systems WHERE system = {system:String}) AS defined \
+        CROSS JOIN (SELECT argMax(zone, (started_at, updated_at)) AS built, argMax(finished, (started_at, updated_at)) AS finished \
+            FROM rebuilds WHERE system = {system:String}) AS newest";
+    let query = store.client().query(sql).param("system", system).param("zone", zone);
+    Ok(query.fetch_one::<u8>().await? == 1)
 }
 
 /// Waits until the rollups of `system` are derived in `zone`, telling months done and in all. `false`: no worker began it

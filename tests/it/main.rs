@@ -15,5 +15,6 @@ mod import;
 mod ingest;
 mod kafka;
 mod numbers;
+mod reconcile;
 mod simulate;
 mod up;

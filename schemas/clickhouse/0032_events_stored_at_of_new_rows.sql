@@ -1,0 +1,1 @@
+ALTER TABLE events MODIFY COLUMN stored_at DEFAULT now64(3)

@@ -1,0 +1,235 @@
+//! One rollup of one local day against the raw events.
+//!
+//! An insert stores its raw rows and fills the rollups one after the other, so what is read beside it may look different and
+//! not be. A difference counts only when, around the reading of it, the raw events of the day did not change, every insert
+//! that had begun before has ended, and no worker may still repeat one ([`Comparison::settled`]):
+//!
+//! - an insert whose raw rows were read was seen in the first count, so it had begun before and has ended before the reading;
+//! - an insert whose rollup rows were read and raw rows were not has ended before the second count, which is then another one;
+//! - an insert of unknown outcome is repeated only by a worker that has not committed its offsets.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use bytes::Bytes;
+use clickhouse::Row;
+use clickhouse::query::Query;
+use jiff::civil::Date;
+use serde::Deserialize;
+
+use crate::store::rollups::{Merge, RAW_COLUMNS, Rollup, list};
+use crate::store::{INGEST_COMMENT, Store, rebuild};
+
+const POLL: Duration = Duration::from_millis(50);
+/// The longest to wait for inserts that were running.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// What one repair adds and removes at most; the next round does the rest.
+const ROWS: usize = 500_000;
+const KEYS: usize = 20_000;
+
+/// A local day of a system in the zone that its rollups are read in; `''` is UTC, of a system without definition.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LocalDay {
+    pub date: Date,
+    pub system: String,
+    pub zone: String,
+}
+
+/// What is different in one rollup of one day.
+#[derive(Debug, Row, Deserialize)]
+pub struct Difference {
+    /// Keys that differ.
+    pub keys: u64,
+    /// Events that the rollup has too few, and too many.
+    pub missing: u64,
+    pub surplus: u64,
+    /// Hashes of the keys that cannot be mended by adding to them: no event stands for them, or they hold what no event does.
+    pub unfounded: Vec<u64>,
+    /// Events and rollup rows that were compared.
+    pub rows: u64,
+}
+
+/// A difference that stands, with the rows that mend what can be mended by adding, in RowBinary.
+pub struct Settled {
+    pub difference: Difference,
+    pub additions: Bytes,
+}
+
+/// Why a day cannot be compared to the end now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unsettled {
+    /// A worker may still repeat an insert of it.
+    Uncommitted,
+    /// An insert takes long, or stored more of it meanwhile.
+    Inserting,
+    /// The zone of its system was defined or changed.
+    Rebuilding,
+}
+
+/// Compares one day.
+pub struct Comparison<'a> {
+    pub store: &'a Store,
+    pub day: &'a LocalDay,
+    pub closed_after_ms: u64,
+}
+
+impl Comparison<'_> {
+    /// A first look; beside running inserts it may find what is none.
+    pub async fn look(&self, rollup: &Rollup) -> anyhow::Result<Difference> {
+        let keys = list(rollup.keys, |i, _| format!("k{i}"));
+        let sql = format!(
+            "SELECT countIf(differs) AS keys, toUInt64(sumIf(gap, gap > 0)) AS missing, \
+                toUInt64(-sumIf(gap, gap < 0)) AS surplus, \
+                groupArrayIf({KEYS})(cityHash64(rebuilt, {keys}), is_unfounded) AS unfounded, sum(compared) AS rows \
+             FROM (SELECT *, toInt64(raw_v0) - toInt64(own_v0) AS gap FROM ({}))",
+            self.by_key(rollup)
+        );
+        Ok(self.query(&sql).fetch_one().await?)
+    }
+
+    /// The difference that is left when nothing moves any more.
+    pub async fn settled(&self, rollup: &Rollup) -> anyhow::Result<Result<Settled, Unsettled>> {
+        let (before, uncommitted) = self.standing().await?;
+        if uncommitted > 0 {
+            return Ok(Err(Unsettled::Uncommitted));
+        }
+        if !self.is_rebuilt().await? {
+            return Ok(Err(Unsettled::Rebuilding));
+        }
+        let ended_before = self.running_inserts_end().await?;
+        let difference = self.look(rollup).await?;
+        let additions = self.additions(rollup).await?;
+        let ended_after = self.running_inserts_end().await?;
+        if !self.is_rebuilt().await? {
+            return Ok(Err(Unsettled::Rebuilding));
+        }
+        let (after, _) = self.standing().await?;
+        let stands = ended_before && ended_after && before == after;
+        Ok(stands
+            .then_some(Settled { difference, additions })
+            .ok_or(Unsettled::Inserting))
+    }
+
+    /// What [`Difference::unfounded`] holds, as a condition on the rollup's rows.
+    pub fn key_hash(rollup: &Rollup) -> String {
+        format!(
+            "cityHash64(rebuilt, {})",
+            list(rollup.keys, |_, key| key.column.to_owned())
+        )
+    }
+
+    /// A query about this day: `{system:String}`, `{zone:String}`, `{timezone:String}` and `{day:Date}` are set.
+    pub fn query(&self, sql: &str) -> Query {
+        let LocalDay { date, system, zone } = self.day;
+        let timezone = if zone.is_empty() { "UTC" } else { zone };
+        let query = self.store.client().query(sql);
+        query
+            .param("system", system)
+            .param("zone", zone)
+            .param("timezone", timezone)
+            .param("day", date.to_string())
+            // Beside the work that matters more.
+            .with_setting("max_threads", "1")
+            .with_setting("do_not_merge_across_partitions_select_final", "1")
+    }
+
+    /// The rows of the day in the rollups.
+    pub const STORED: &'static str = "system = {system:String} AND zone = {zone:String} AND local_date = {day:Date}";
+
+    /// The raw events of the day, each once. Time bounds it for the primary key, with a margin around the changes of a zone.
+    fn events(&self, columns: &str) -> String {
+        format!(
+            "SELECT {columns}, rebuilt, day, hour FROM (\
+                SELECT {columns}, toUInt8(zone != {{zone:String}}) AS rebuilt, \
+                    if(zone = {{zone:String}}, local_date, toDate(time, {{timezone:String}})) AS day, \
+                    if(zone = {{zone:String}}, local_hour, toHour(time, {{timezone:String}})) AS hour \
+                FROM events FINAL \
+                WHERE system = {{system:String}} \
+                    AND time >= toDateTime({{day:Date}}, {{timezone:String}}) - INTERVAL 2 HOUR \
+                    AND time < toDateTime({{day:Date}} + 1, {{timezone:String}}) + INTERVAL 2 HOUR) \
+             WHERE day = {{day:Date}}"
+        )
+    }
+
+    /// One row for each key: `raw_v0` … as the raw events have it, `own_v0` … as the rollup has it, and what follows from that.
+    fn by_key(&self, rollup: &Rollup) -> String {
+        let keys = list(rollup.keys, |i, _| format!("k{i}"));
+        let values = list(rollup.values, |i, _| format!("v{i}"));
+        let sides = list(rollup.values, |i, value| {
+            let merge = value.merge.function();
+            format!("anyIf(v{i}, side) AS raw_v{i}, anyIf(v{i}, NOT side) AS own_v{i}, {merge}(v{i}) AS both_v{i}")
+        });
+        let equal: Vec<_> = (0..rollup.values.len())
+            .map(|i| format!("raw_v{i} = own_v{i}"))
+            .collect();
+        // To add cannot take back a bit, a minimum or a maximum. A sum of 0 should have no row that is more.
+        let founded = rollup.values.iter().enumerate().map(|(i, value)| match value.merge {
+            Merge::Sum => format!("(raw_v{i} > 0 OR own_v{i} = 0)"),
+            Merge::BitOr | Merge::Min | Merge::Max => format!("both_v{i} = raw_v{i}"),
+        });
+        let founded: Vec<_> = founded.collect();
+        let (equal, founded) = (equal.join(" AND "), founded.join(" AND "));
+        let raw = rollup.derived_from(&self.events(RAW_COLUMNS));
+        let own = rollup.stored(Self::STORED);
+        format!(
+            "SELECT rebuilt, {keys}, {sides}, sum(row_count) AS compared, \
+                max(side) = 1 AND min(side) = 0 AS in_both, \
+                NOT (in_both AND {equal}) AS differs, \
+                max(side) = 0 OR NOT ({founded}) AS is_unfounded \
+             FROM (SELECT true AS side, rebuilt, {keys}, {values}, v0 AS row_count FROM ({raw}) \
+                UNION ALL SELECT false, rebuilt, {keys}, {values}, row_count FROM ({own})) \
+             GROUP BY rebuilt, {keys}"
+        )
+    }
+
+    /// Rows that add what is missing to the sums, and take away what is too much: sums are modulo 2^64.
+    async fn additions(&self, rollup: &Rollup) -> anyhow::Result<Bytes> {
+        let keys = list(rollup.keys, |i, _| format!("k{i}"));
+        let values = list(rollup.values, |i, value| match value.merge {
+            Merge::Sum => format!("toUInt64(raw_v{i} - own_v{i})"),
+            Merge::BitOr | Merge::Min | Merge::Max => format!("raw_v{i}"),
+        });
+        let sql = format!(
+            "SELECT {{system:String}}, {{zone:String}}, rebuilt, {keys}, {values} FROM ({}) \
+             WHERE differs AND NOT is_unfounded ORDER BY rebuilt, {keys} LIMIT {ROWS}",
+            self.by_key(rollup)
+        );
+        Ok(self.query(&sql).fetch_bytes("RowBinary")?.collect().await?)
+    }
+
+    /// The number of raw events, and of those among them whose offsets are not committed yet.
+    async fn standing(&self) -> anyhow::Result<(u64, u64)> {
+        let events = self.events("kafka_topic, kafka_partition, kafka_offset, stored_at");
+        let sql = format!(
+            "SELECT count(), countIf(kafka_offset >= committed AND stored_at > now64(3) - toIntervalMillisecond({})) \
+             FROM ({events}) AS stored LEFT JOIN \
+             (SELECT kafka_topic, kafka_partition, argMax(committed_offset, updated_at) AS committed \
+                FROM ingest_progress GROUP BY kafka_topic, kafka_partition) AS progress \
+             ON stored.kafka_topic = progress.kafka_topic AND stored.kafka_partition = progress.kafka_partition",
+            self.closed_after_ms
+        );
+        Ok(self.query(&sql).fetch_one().await?)
+    }
+
+    async fn is_rebuilt(&self) -> anyhow::Result<bool> {
+        rebuild::is_settled(self.store, &self.day.system, &self.day.zone).await
+    }
+
+    /// Waits until the inserts that are running now have ended; false when they take too long.
+    async fn running_inserts_end(&self) -> anyhow::Result<bool> {
+        let sql = "SELECT query_id FROM system.processes WHERE startsWith(Settings['log_comment'], ?)";
+        let client = self.store.client();
+        let running = async || client.query(sql).bind(INGEST_COMMENT).fetch_all::<String>().await;
+        let mut begun = running().await.context("system.processes cannot be read")?;
+        let started = Instant::now();
+        while !begun.is_empty() {
+            if started.elapsed() > PATIENCE {
+                return Ok(false);
+            }
+            tokio::time::sleep(POLL).await;
+            let still = running().await?;
+            begun.retain(|id| still.contains(id));
+        }
+        Ok(true)
+    }
+}

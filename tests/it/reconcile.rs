@@ -1,0 +1,512 @@
+//! The reconciler against the real engine: whatever the rollups say, afterwards they say what the raw events say.
+//!
+//! What is right is told by the views of the migrations, run over the raw events; the program's own definitions are not asked.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use clickhouse::Client;
+use jiff::civil::Date;
+use jiff::tz::Offset;
+use jiff::{Timestamp, ToSpan};
+use tokio_util::sync::CancellationToken;
+use uptake::metrics::Metrics;
+use uptake::reconcile::{Reconciler, Report, watch};
+use uptake::store::rebuild;
+
+use crate::harness::{Fixture, PATIENCE, eventually};
+
+const ROLLUPS: [&str; 3] = ["user_days", "feature_hours", "feature_days"];
+
+/// A database with events on three days that are over.
+struct Scene {
+    fixture: Fixture,
+    /// The day after the last one with events.
+    end: Date,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let mut fixture = Fixture::new().await;
+        fixture.config.reconcile.closed_after_ms = 0;
+        fixture.config.reconcile.lookback_ms = 0;
+        let end = Offset::UTC.to_datetime(Timestamp::now()).date();
+        let scene = Self { fixture, end };
+        scene.insert(0..2_000, "first").await;
+        scene
+    }
+
+    fn client(&self) -> Client {
+        // As a worker inserts.
+        let client = self.fixture.store.client().clone();
+        uptake::ingest::with_insert_settings(client)
+            .with_setting("log_comment", "uptake-ingest topic=topic partitions=,0,")
+    }
+
+    async fn execute(&self, sql: &str) {
+        self.client().query(sql).execute().await.expect(sql);
+    }
+
+    /// Inserts the events of these numbers under this token; an event is the same under its number.
+    async fn insert(&self, numbers: std::ops::Range<u64>, token: &str) {
+        let sql = format!(
+            "INSERT INTO events (system, type, time, user, feature, outcome, source, identity, zone, local_date, local_hour, \
+                kafka_topic, kafka_offset, ingested_at) \
+             WITH toDateTime64('{} 00:00:00', 3, 'UTC') - INTERVAL 3 DAY + INTERVAL (number * 7919) % (3 * 86400) SECOND AS at, \
+                multiIf(number % 5 = 0, 'login', number % 11 = 0, 'feedback', 'feature_click') AS kind \
+             SELECT if(number % 3 = 0, 'crm', 'erp'), kind, at, toFixedString(sipHash128(number % 40), 16), \
+                if(kind = 'feature_click', concat('finance.', toString(number % 13)), ''), \
+                multiIf(kind != 'login', '', number % 2 = 0, 'success', 'failure'), \
+                '/test', sipHash128('event', number), '', toDate(at, 'UTC'), toHour(at, 'UTC'), 'topic', number, now64(3) \
+             FROM numbers({}, {}) SETTINGS insert_deduplication_token = '{token}'",
+            self.end,
+            numbers.start,
+            numbers.end - numbers.start
+        );
+        self.execute(&sql).await;
+    }
+
+    async fn reconcile(&self) -> Report {
+        Reconciler::new(&self.fixture.config)
+            .run_since_last()
+            .await
+            .expect("the engine answers")
+    }
+
+    /// How many rows of `table` differ from what its view makes of the raw events.
+    async fn wrong_rows(&self, table: &str) -> u64 {
+        let database = &self.fixture.config.clickhouse.database;
+        let sql = "SELECT as_select FROM system.tables WHERE database = ? AND name = ?";
+        let view: String = self
+            .client()
+            .query(sql)
+            .bind(database)
+            .bind(format!("{table}_of_events"))
+            .fetch_one()
+            .await
+            .unwrap();
+        let from = format!("FROM {database}.events");
+        assert!(view.contains(&from), "{view}");
+        let truth = view.replace(&from, &format!("{from} FINAL"));
+        let sql = "SELECT arrayStringConcat(groupArray(name), ', ') FROM \
+            (SELECT name FROM system.columns WHERE database = ? AND table = ? ORDER BY position)";
+        let columns: String = self
+            .client()
+            .query(sql)
+            .bind(database)
+            .bind(table)
+            .fetch_one()
+            .await
+            .unwrap();
+        let both = format!(
+            "SELECT 1 AS side, cityHash64({columns}) AS row FROM ({truth}) UNION ALL SELECT -1, cityHash64({columns}) FROM {table} FINAL"
+        );
+        let sql = format!("SELECT count() FROM (SELECT row FROM ({both}) GROUP BY row HAVING sum(side) != 0)");
+        self.fixture.number(&sql).await
+    }
+
+    async fn assert_right(&self) {
+        for table in ROLLUPS {
+            assert_eq!(self.wrong_rows(table).await, 0, "{table}");
+        }
+    }
+
+    async fn assert_wrong(&self, table: &str) {
+        assert!(self.wrong_rows(table).await > 0, "{table} is right");
+    }
+
+    /// One reconciler's run finds this many differences, repairs them all, and a second one finds nothing.
+    async fn assert_repairs(&self) -> Report {
+        let report = self.reconcile().await;
+        assert!(report.differences() > 0, "{report}");
+        assert_eq!(
+            (report.repaired(), report.pending.len()),
+            (report.differences(), 0),
+            "{report}"
+        );
+        self.assert_right().await;
+        let again = self.reconcile().await;
+        assert_eq!(again.differences(), 0, "{again}");
+        report
+    }
+
+    /// Every part that was ever written, mutations among them.
+    async fn parts(&self) -> Vec<(String, String)> {
+        let sql = "SELECT table, name FROM system.parts WHERE database = ? AND table IN ? ORDER BY table, name";
+        let query = self
+            .client()
+            .query(sql)
+            .bind(&self.fixture.config.clickhouse.database)
+            .bind(ROLLUPS.as_slice());
+        query.fetch_all().await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn rollups_that_are_right_are_left_as_they_are() {
+    let scene = Scene::new().await;
+    for table in ROLLUPS {
+        scene.execute(&format!("SYSTEM STOP MERGES {table}")).await;
+    }
+    let before = scene.parts().await;
+    let report = scene.reconcile().await;
+    assert_eq!(
+        (report.days, report.differences(), report.pending.len()),
+        (6, 0, 0),
+        "{report}"
+    );
+    let rows = "SELECT count() + countIf(type = 'feature_click') * 2 FROM events";
+    assert!(report.rows > scene.fixture.number(rows).await, "{report}");
+    assert_eq!(scene.parts().await, before);
+    assert_eq!(scene.fixture.number("SELECT count() FROM repairs").await, 0);
+    // What was compared is not compared again.
+    assert_eq!(scene.reconcile().await.days, 0);
+    scene.assert_right().await;
+}
+
+#[tokio::test]
+async fn lost_rows_are_added() {
+    let scene = Scene::new().await;
+    let day = scene.end.saturating_sub(2.days());
+    for table in ROLLUPS {
+        let delete =
+            format!("DELETE FROM {table} WHERE local_date = '{day}' AND system = 'erp' SETTINGS mutations_sync = 2");
+        scene.execute(&delete).await;
+        scene.assert_wrong(table).await;
+    }
+    scene.assert_repairs().await;
+}
+
+#[tokio::test]
+async fn doubled_rows_are_taken_back_without_a_mutation() {
+    let scene = Scene::new().await;
+    for table in ROLLUPS {
+        let double = format!("INSERT INTO {table} SELECT * FROM {table} SETTINGS insert_deduplicate = 0");
+        scene.execute(&double).await;
+        scene.assert_wrong(table).await;
+    }
+    scene.assert_repairs().await;
+    let mutations = "SELECT count() FROM system.mutations WHERE database = currentDatabase() AND has(?, table)";
+    let mutations = scene.client().query(mutations).bind(ROLLUPS.as_slice());
+    assert_eq!(mutations.fetch_one::<u64>().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_repeat_that_the_workers_did_not_recognise_counts_once() {
+    let scene = Scene::new().await;
+    scene.reconcile().await;
+    scene.insert(500..700, "again").await;
+    for table in ROLLUPS {
+        scene.assert_wrong(table).await;
+    }
+    let report = scene.assert_repairs().await;
+    let surplus = |rollup| {
+        report
+            .findings
+            .iter()
+            .filter(|f| f.rollup == rollup)
+            .map(|f| f.surplus)
+            .sum::<u64>()
+    };
+    assert_eq!(surplus("user_days"), 200, "{report}");
+}
+
+/// So many that their list is longer than a statement usually may be.
+#[tokio::test]
+async fn keys_that_no_event_stands_for_are_removed() {
+    let scene = Scene::new().await;
+    let day = scene.end.saturating_sub(1.day());
+    let ghost = format!("'erp', '', 0, sipHash128('nobody', number), '{day}'");
+    scene
+        .execute(&format!(
+            "INSERT INTO user_days SELECT {ghost}, 1, 1, 0, 0, 0, toDateTime64('{day} 01:00:00', 3, 'UTC'), \
+             toDateTime64('{day} 01:00:00', 3, 'UTC') FROM numbers(15000)"
+        ))
+        .await;
+    // A user with an hour too many, a first time too early and a login too many.
+    scene
+        .execute(&format!(
+            "INSERT INTO user_days SELECT system, zone, rebuilt, user, local_date, 0, 0, 0, 0, 4294967295, \
+             toDateTime64('{day} 00:00:00', 3, 'UTC'), max(last_time) FROM user_days \
+             WHERE local_date = '{day}' AND system = 'erp' GROUP BY ALL LIMIT 3"
+        ))
+        .await;
+    scene
+        .execute(&format!(
+            "INSERT INTO feature_hours VALUES ('erp', '', 0, 'finance.none', '{day}', 3, 7)"
+        ))
+        .await;
+    scene.assert_repairs().await;
+    assert_eq!(
+        scene
+            .fixture
+            .number("SELECT count() FROM feature_hours WHERE feature = 'finance.none'")
+            .await,
+        0
+    );
+}
+
+#[tokio::test]
+async fn what_a_worker_may_still_repeat_is_left_until_it_is_committed() {
+    let mut scene = Scene::new().await;
+    scene.fixture.config.reconcile.closed_after_ms = 3_600_000;
+    scene
+        .execute("DELETE FROM feature_days WHERE true SETTINGS mutations_sync = 2")
+        .await;
+    let report = scene.reconcile().await;
+    assert_eq!((report.repaired(), report.pending.len()), (0, 6), "{report}");
+    scene.assert_wrong("feature_days").await;
+    let progress = "INSERT INTO ingest_progress VALUES ('topic', 0, 2000, 2000, now64(3), 'w', now64(3))";
+    scene.execute(progress).await;
+    scene.assert_repairs().await;
+}
+
+/// The engine died between the raw table and a view; the worker repeats its insert only after the repair.
+#[tokio::test]
+async fn a_view_that_is_filled_after_the_repair_is_found_by_the_next_run() {
+    let scene = Scene::new().await;
+    scene.execute("DETACH TABLE user_days_of_events").await;
+    scene.insert(3_000..3_100, "cut off").await;
+    scene.execute("ATTACH TABLE user_days_of_events").await;
+    scene.assert_wrong("user_days").await;
+    scene.assert_repairs().await;
+    scene.insert(3_000..3_100, "cut off").await;
+    assert_eq!(scene.fixture.number("SELECT count() FROM events").await, 2_100);
+    scene.assert_wrong("user_days").await;
+    scene.assert_repairs().await;
+}
+
+/// The same damage twice: a repair must not be taken for a repeat of the one before.
+#[tokio::test]
+async fn the_same_repair_counts_again_when_it_is_needed_again() {
+    let scene = Scene::new().await;
+    for _ in 0..2 {
+        scene
+            .execute("DELETE FROM feature_hours WHERE true SETTINGS mutations_sync = 2")
+            .await;
+        let report = scene.assert_repairs().await;
+        assert_eq!(report.findings.len(), 6, "{report}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_reconcilers_at_once_do_no_harm() {
+    let scene = Scene::new().await;
+    for table in ROLLUPS {
+        scene
+            .execute(&format!(
+                "DELETE FROM {table} WHERE system = 'erp' SETTINGS mutations_sync = 2"
+            ))
+            .await;
+        let double =
+            format!("INSERT INTO {table} SELECT * FROM {table} WHERE system = 'crm' SETTINGS insert_deduplicate = 0");
+        scene.execute(&double).await;
+    }
+    tokio::join!(scene.reconcile(), scene.reconcile(), scene.reconcile());
+    eventually("nothing is left", async || scene.reconcile().await.pending.is_empty()).await;
+    scene.assert_right().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_arrive_beside_a_repair_are_counted_once() {
+    let scene = Scene::new().await;
+    let inserting = async {
+        for batch in 0..60 {
+            scene
+                .insert(10_000 + batch * 20..10_020 + batch * 20, &format!("late {batch}"))
+                .await;
+        }
+    };
+    let damaging = async {
+        for (round, table) in ROLLUPS.into_iter().cycle().take(9).enumerate() {
+            scene
+                .execute(&format!(
+                    "DELETE FROM {table} WHERE system = 'erp' SETTINGS mutations_sync = 2"
+                ))
+                .await;
+            let token = format!(
+                "INSERT INTO {table} SELECT * FROM {table} WHERE system = 'crm' SETTINGS insert_deduplicate = 0"
+            );
+            scene.execute(&token).await;
+            tracing::debug!(round, "damaged");
+            scene.reconcile().await;
+        }
+    };
+    tokio::join!(inserting, damaging);
+    eventually("nothing is left", async || scene.reconcile().await.pending.is_empty()).await;
+    scene.assert_right().await;
+    assert_eq!(
+        scene.fixture.number("SELECT count() FROM events").await,
+        2_000 + 60 * 20
+    );
+}
+
+#[tokio::test]
+async fn rows_that_were_rebuilt_in_another_zone_are_compared_in_it() {
+    let scene = Scene::new().await;
+    let definition = "system: erp\nname: ERP\ntimezone: Asia/Shanghai\n\
+        calendar: {weekdays: [mon, tue, wed, thu, fri], holidays: [], extra_working_days: []}\n";
+    uptake::definition::apply_text(&scene.fixture.config, definition, "test")
+        .await
+        .unwrap();
+    // Until they are rebuilt they are left alone.
+    let report = scene.reconcile().await;
+    let pending: Vec<_> = report
+        .pending
+        .iter()
+        .map(|pending| pending.day.system.as_str())
+        .collect();
+    assert_eq!((pending, report.differences()), (vec!["erp"; 4], 0), "{report}");
+
+    let stop = CancellationToken::new();
+    let store = scene.fixture.store.clone();
+    tokio::spawn(rebuild::watch(
+        store.clone(),
+        Arc::new(AtomicBool::new(true)),
+        |_, _| true,
+        stop.clone(),
+    ));
+    assert!(
+        rebuild::wait(&store, "erp", "Asia/Shanghai", PATIENCE, |_, _| {})
+            .await
+            .unwrap()
+    );
+    stop.cancel();
+    let digest = "SELECT sum(cityHash64(user, local_date, events, logins, clicks, click_hours, first_time, last_time)) \
+        FROM user_days FINAL WHERE zone = 'Asia/Shanghai'";
+    let (digest, days) = (digest.to_owned(), scene.fixture.number(digest).await);
+    assert_eq!(scene.reconcile().await.differences(), 0);
+
+    let day = scene.end.saturating_sub(2.days());
+    for table in ROLLUPS {
+        let delete =
+            format!("DELETE FROM {table} WHERE local_date = '{day}' AND rebuilt = 1 SETTINGS mutations_sync = 2");
+        scene.execute(&delete).await;
+    }
+    scene.insert(1..2, "touches the systems").await;
+    let output = scene
+        .fixture
+        .program()
+        .args(["reconcile", "--system", "erp"])
+        .env("UPTAKE__RECONCILE__CLOSED_AFTER_MS", "0")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text.matches(": repaired").count(), 3, "{text}");
+    assert_eq!(scene.fixture.number(&digest).await, days);
+}
+
+#[tokio::test]
+async fn days_whose_raw_events_are_gone_keep_their_rollups() {
+    let scene = Scene::new().await;
+    let day = scene.end.saturating_sub(2.days());
+    scene
+        .execute(&format!(
+            "DELETE FROM events WHERE local_date = '{day}' SETTINGS mutations_sync = 2"
+        ))
+        .await;
+    let kept = format!("SELECT toUInt64(sum(clicks)) FROM feature_days WHERE local_date = '{day}'");
+    let before = scene.fixture.number(&kept).await;
+    let report = scene.reconcile().await;
+    assert_eq!((report.days, report.differences()), (4, 0), "{report}");
+    assert!(before > 0);
+    assert_eq!(scene.fixture.number(&kept).await, before);
+}
+
+#[tokio::test]
+async fn what_a_shorter_retention_deleted_is_not_compared_when_it_is_longer_again() {
+    let mut scene = Scene::new().await;
+    // Days count as kept whole from the third before today on.
+    scene.fixture.config.retention.raw_days = 5;
+    assert_eq!(scene.reconcile().await.days, 4);
+    scene.fixture.config.retention.raw_days = 180;
+    scene.insert(5_000..5_600, "late").await;
+    assert_eq!(scene.reconcile().await.days, 4);
+}
+
+#[tokio::test]
+async fn a_run_does_a_bounded_part_and_the_next_ones_the_rest() {
+    let mut scene = Scene::new().await;
+    scene.fixture.config.reconcile.days_per_run = 4;
+    scene
+        .execute("DELETE FROM user_days WHERE true SETTINGS mutations_sync = 2")
+        .await;
+    let report = scene.reconcile().await;
+    assert_eq!((report.days, report.pending.len()), (4, 2), "{report}");
+    // The days that were repaired are watched on.
+    scene.fixture.config.reconcile.days_per_run = 400;
+    scene.reconcile().await;
+    scene.assert_right().await;
+}
+
+#[tokio::test]
+async fn the_command_tells_what_it_found() {
+    let scene = Scene::new().await;
+    let day = |days: i64| scene.end.saturating_sub(days.days()).to_string();
+    let delete = format!(
+        "DELETE FROM feature_hours WHERE local_date = '{}' AND system = 'erp' AND local_hour < 3 SETTINGS mutations_sync = 2",
+        day(1)
+    );
+    scene.execute(&delete).await;
+    let double = format!(
+        "INSERT INTO user_days SELECT * FROM user_days WHERE local_date = '{}' AND system = 'crm' SETTINGS insert_deduplicate = 0",
+        day(3)
+    );
+    scene.execute(&double).await;
+    let run = |arguments: &[&str]| {
+        let mut program = scene.fixture.program();
+        program
+            .arg("reconcile")
+            .args(arguments)
+            .env("UPTAKE__RECONCILE__CLOSED_AFTER_MS", "0");
+        let output = program.output().unwrap();
+        // Its log goes to standard error.
+        let told = if output.status.success() {
+            output.stdout
+        } else {
+            output.stderr
+        };
+        let text = String::from_utf8(told).unwrap();
+        let text = (1..=3).fold(text, |text, days| text.replace(&day(days), &format!("DAY-{days}")));
+        (output.status.code(), text)
+    };
+    insta::assert_snapshot!(run(&["--system", "erp", "--from", &day(2)]).1, @r"
+    erp DAY-1 feature_hours: 31 keys, 38 events missing, 0 too many: repaired
+    2 days compared: 31 differences, 31 repaired, 0 days left
+    ");
+    insta::assert_snapshot!(run(&[]).1, @r"
+    crm DAY-3 user_days: 40 keys, 0 events missing, 225 too many: repaired
+    6 days compared: 40 differences, 40 repaired, 0 days left
+    ");
+    scene.assert_right().await;
+    let (code, text) = run(&["--from", "2026-03-02", "--to", "2026-03-02"]);
+    assert_eq!(code, Some(2));
+    insta::assert_snapshot!(text, @"uptake: --to 2026-03-02: expected a day after --from 2026-03-02");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_maintainer_runs_it_again_and_again_and_counts_what_it_finds() {
+    let mut scene = Scene::new().await;
+    scene.fixture.config.reconcile.interval_ms = 100;
+    let metrics = Metrics::default();
+    let (maintainer, stop) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
+    tokio::spawn(watch(
+        scene.fixture.config.clone(),
+        maintainer.clone(),
+        metrics.reconcile.clone(),
+        stop.clone(),
+    ));
+    scene
+        .execute("DELETE FROM feature_hours WHERE true SETTINGS mutations_sync = 2")
+        .await;
+    let keys = scene.fixture.number("SELECT count() FROM (SELECT DISTINCT system, feature, local_date, local_hour FROM events WHERE type = 'feature_click')").await;
+    maintainer.store(true, std::sync::atomic::Ordering::Release);
+    let repaired = format!("uptake_reconcile_repairs_total{{rollup=\"feature_hours\"}} {keys}\n");
+    eventually("the repairs are counted", async || metrics.render().contains(&repaired)).await;
+    scene.assert_right().await;
+    let runs = "SELECT count() FROM reconcile_runs";
+    eventually("it runs again", async || scene.fixture.number(runs).await > 1).await;
+    stop.cancel();
+    let differences = format!("uptake_reconcile_differences_total{{rollup=\"feature_hours\"}} {keys}\n");
+    assert!(metrics.render().contains(&differences));
+}
