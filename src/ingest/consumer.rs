@@ -102,12 +102,14 @@ impl Session {
     ) -> anyhow::Result<Self> {
         let config = Arc::new(config.clone());
         let metrics = metrics.ingest.clone();
-        let writer = Writer::new(&config, store, zones.clone(), metrics.clone())?;
+        let topic_id = Arc::default();
+        let writer = Writer::new(&config, store, zones.clone(), metrics.clone(), Arc::clone(&topic_id))?;
         let takeover = Takeover {
             store: store.clone(),
             topic: config.kafka.topic.clone(),
             identity_memory: config.ingest.identity_memory,
             kafka_timeout: Duration::from_millis(config.kafka.connect_timeout_ms),
+            topic_id,
         };
         let chain = Chain::new(config.clone(), metrics.clone(), zones);
         let member = Arc::new(Member::new(config, metrics, chain, writer, takeover));
@@ -136,6 +138,7 @@ impl Session {
         let _stop_reporting = reporting.clone().drop_guard();
         let (topic, worker) = (member.config.kafka.topic.clone(), format!("{}", std::process::id()));
         tokio::spawn(member.progress.clone().report(store, topic, worker, reporting));
+        tokio::spawn(member.clone().watch_topic());
         let shutdown = shutdown.clone();
         let polling = tokio::task::spawn_blocking(move || {
             let result = poll_loop(&member, &consumer, &shutdown);

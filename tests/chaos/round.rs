@@ -254,7 +254,6 @@ fn worker(config: &Config, proxy: &Proxy, plan: &Plan, log: &Path) -> Slot {
         ("INGEST__IDENTITY_MEMORY", IDENTITY_MEMORY.to_string()),
         ("INGEST__DRAIN_TIMEOUT_MS", "1500".to_owned()),
         ("KAFKA__SESSION_TIMEOUT_MS", SESSION_TIMEOUT.as_millis().to_string()),
-        ("KAFKA__OPTIONS__HEARTBEAT_INTERVAL_MS", "300".to_owned()),
         ("KAFKA__OPTIONS__RECONNECT_BACKOFF_MAX_MS", "500".to_owned()),
     ];
     let command = move || {
