@@ -214,7 +214,8 @@ impl<'p> Round<'p> {
         })
     }
 
-    /// `uptake reconcile`, as an operator runs it; `false` when the program does not have it.
+    /// `uptake reconcile`, as an operator runs it; `false` when the program does not have it. No worker runs any more: it need
+    /// not wait for inserts that one might repeat.
     fn reconcile(&self) -> anyhow::Result<bool> {
         if !common::program(&self.config)
             .args(["reconcile", "--help"])
@@ -224,7 +225,10 @@ impl<'p> Round<'p> {
         {
             return Ok(false);
         }
-        let output = common::program(&self.config).arg("reconcile").output()?;
+        let output = common::program(&self.config)
+            .arg("reconcile")
+            .env("UPTAKE__RECONCILE__CLOSED_AFTER_MS", "1")
+            .output()?;
         if !output.status.success() {
             bail!("uptake reconcile: {}", String::from_utf8_lossy(&output.stderr));
         }
