@@ -47,14 +47,14 @@ impl Drop for Proxy {
 
 impl Proxy {
     pub async fn to(url: &str, mode: Inserts) -> Self {
-        let upstream: SocketAddr = url.trim_start_matches("http://").parse().unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let upstream: SocketAddr = url.trim_start_matches("http://").parse().expect("http://address:port");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("its address"));
         let (sender, met) = (watch::Sender::new(mode), Arc::<AtomicUsize>::default());
         let (mode, meets) = (sender.clone(), met.clone());
         let listening = tokio::spawn(async move {
             loop {
-                let (client, _) = listener.accept().await.unwrap();
+                let (client, _) = listener.accept().await.expect("a connection");
                 if *mode.borrow() != Inserts::Unreachable {
                     tokio::spawn(relay(client, upstream, mode.subscribe(), meets.clone()));
                 }
