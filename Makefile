@@ -1,6 +1,6 @@
 # What a fresh machine needs is fetched by `make tools`; every other target asks for it.
 .DEFAULT_GOAL := build
-.PHONY: tools build demo smoke test bench lint audit
+.PHONY: tools build demo smoke test fuzz bench lint audit
 
 tools: ## Fetch Apache Kafka and ClickHouse's embedded engine into .cache, and missing Debian packages
 	@deploy/local/fetch.sh
@@ -16,6 +16,12 @@ smoke: build ## Start everything in a temporary directory and compare every numb
 
 test: tools ## Run every test, against a real broker and the real engine
 	cargo test --locked
+
+SECONDS = 60
+TARGETS = event headers roster import
+fuzz: ## Feed the readers with damaged input, SECONDS=n each; TARGETS="roster import" picks some
+	cargo install --quiet --locked --root .cache cargo-fuzz
+	tests/fuzz/run.sh $(SECONDS) $(TARGETS)
 
 lint: ## Check format, lints and the documentation
 	cargo fmt --check

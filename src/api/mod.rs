@@ -4,7 +4,7 @@ mod adoption;
 pub mod auth;
 mod docs;
 mod error;
-mod events;
+pub mod events;
 mod features;
 mod heatmap;
 mod logins;

@@ -3,7 +3,7 @@
 //! A request is taken whole or not at all, by the same rules as ingest. Each event goes to Kafka with its own bytes.
 
 mod collector;
-mod modes;
+pub mod modes;
 
 use axum::Json;
 use axum::body::Bytes;
