@@ -4,7 +4,7 @@ mod adoption;
 pub mod auth;
 mod docs;
 mod error;
-pub mod events;
+mod events;
 mod features;
 mod heatmap;
 mod logins;
@@ -30,6 +30,8 @@ use tower_http::compression::CompressionLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+
+pub use self::events::Mode;
 
 use self::auth::Tokens;
 use self::error::Error;

@@ -3,7 +3,7 @@
 //! A request is taken whole or not at all, by the same rules as ingest. Each event goes to Kafka with its own bytes.
 
 mod collector;
-pub mod modes;
+mod modes;
 
 use axum::Json;
 use axum::body::Bytes;
@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 pub use self::collector::Collector;
 use self::collector::{Delivery, Outgoing};
-use self::modes::Mode;
+pub use self::modes::Mode;
 use super::App;
 use super::error::{Error, Fault, ProblemDetails};
 use super::params::Parameters;

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use uptake::api::events::modes::Mode;
+use uptake::api::Mode;
 use uptake::event::Event;
 use uptake_fuzz::{TIMES, check_reject, row, slow};
 

@@ -6,7 +6,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use libfuzzer_sys::fuzz_target;
 use rdkafka::message::{Header, OwnedHeaders};
-use uptake::api::events::modes::Mode;
+use uptake::api::Mode;
 use uptake::event::{Event, Reject};
 use uptake::ingest::envelope::{Envelope, Position};
 use uptake_fuzz::{TIMES, check_reject, row, slow};
