@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := build
 ROUNDS ?= 20
 SEED ?= 1
-.PHONY: tools build demo smoke test chaos bench lint audit
+.PHONY: tools build demo smoke test chaos fuzz bench lint audit
 
 tools: ## Fetch Apache Kafka and ClickHouse's embedded engine into .cache, and missing Debian packages
 	@deploy/local/fetch.sh
@@ -21,6 +21,12 @@ test: tools ## Run every test, against a real broker and the real engine
 
 chaos: tools ## Rounds of random faults on real parts, compared with the truth: make chaos ROUNDS=20 SEED=1
 	CHAOS_ROUNDS=$(ROUNDS) CHAOS_SEED=$(SEED) cargo test --locked --test chaos
+
+SECONDS = 60
+TARGETS = event headers roster import
+fuzz: ## Feed the readers with damaged input, SECONDS=n each; TARGETS="roster import" picks some
+	cargo install --quiet --locked --root .cache cargo-fuzz
+	tests/fuzz/run.sh $(SECONDS) $(TARGETS)
 
 lint: ## Check format, lints and the documentation
 	cargo fmt --check
