@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := build
 ROUNDS ?= 20
 SEED ?= 1
-.PHONY: tools build demo smoke test chaos fuzz bench lint audit
+.PHONY: tools build demo smoke test chaos fuzz bench bench-peers lint audit
 
 tools: ## Fetch Apache Kafka and ClickHouse's embedded engine into .cache, and missing Debian packages
 	@deploy/local/fetch.sh
@@ -40,3 +40,7 @@ audit: ## Check dependencies: advisories, licences, unused ones
 
 bench: tools ## Measure speed and memory against the real broker and engine; table, and target/bench.json
 	cargo bench --locked --bench pipeline
+
+bench-peers: tools ## Measure ingest against what people would use instead; table, and target/bench-peers.json
+	@deploy/local/fetch.sh connect
+	cargo bench --locked --bench peers
