@@ -46,14 +46,19 @@ impl Connect {
         )?;
         let log = std::fs::File::create(dir.path().join("connect.log"))?;
         let mut java = Command::new(&config.embedded.java);
-        java.args(["-Xmx2g", "-XX:+UseG1GC", "-Djava.awt.headless=true", "-Dorg.apache.logging.log4j.level=ERROR"])
-            .arg("-cp")
-            .arg(libs.join("*"))
-            .args(["org.apache.kafka.connect.cli.ConnectStandalone", "worker.properties"])
-            .current_dir(dir.path())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .stdin(Stdio::null());
+        java.args([
+            "-Xmx2g",
+            "-XX:+UseG1GC",
+            "-Djava.awt.headless=true",
+            "-Dorg.apache.logging.log4j.level=ERROR",
+        ])
+        .arg("-cp")
+        .arg(libs.join("*"))
+        .args(["org.apache.kafka.connect.cli.ConnectStandalone", "worker.properties"])
+        .current_dir(dir.path())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .stdin(Stdio::null());
         let mut connect = Self {
             worker: Program::start(java)?,
             url: format!("http://{address}/connectors"),
@@ -83,7 +88,11 @@ impl Connect {
         let url = format!("{}/{SINK}/config", self.url);
         let answer = self.client.put(url).json(&sink(&installation.config)).send().await?;
         let status = answer.status();
-        ensure!(status.is_success(), "creating the connector: {status} {}", answer.text().await?);
+        ensure!(
+            status.is_success(),
+            "creating the connector: {status} {}",
+            answer.text().await?
+        );
         Ok(group.clone())
     }
 
@@ -94,7 +103,11 @@ impl Connect {
         let status: Value = self.client.get(url).send().await?.json().await?;
         let tasks = status["tasks"].as_array().map(Vec::as_slice).unwrap_or_default();
         let failed = tasks.iter().find(|task| task["state"] == "FAILED");
-        ensure!(failed.is_none(), "a task of Kafka Connect failed: {}", failed.unwrap_or(&Value::Null));
+        ensure!(
+            failed.is_none(),
+            "a task of Kafka Connect failed: {}",
+            failed.unwrap_or(&Value::Null)
+        );
         Ok(())
     }
 
@@ -111,7 +124,9 @@ impl Connect {
 
     fn alive(&mut self) -> anyhow::Result<()> {
         let log = self.dir.path().join("connect.log");
-        self.worker.check().with_context(|| format!("Kafka Connect: {}", end_of(&log)))
+        self.worker
+            .check()
+            .with_context(|| format!("Kafka Connect: {}", end_of(&log)))
     }
 }
 

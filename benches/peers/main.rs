@@ -83,7 +83,8 @@ fn figures(report: &mut Report, runs: &[Vec<Run>; 3]) {
     let [uptake, peers @ ..] = runs;
     let peers = Contender::ALL.into_iter().zip(TIMES).skip(1).zip(peers);
     for ((contender, times), runs) in peers {
-        let ratio = |of: fn(&Run, &Run) -> f64| uptake.iter().zip(runs).map(|(ours, theirs)| of(ours, theirs)).collect();
+        let ratio =
+            |of: fn(&Run, &Run) -> f64| uptake.iter().zip(runs).map(|(ours, theirs)| of(ours, theirs)).collect();
         let speed = ratio(|ours, theirs| ours.events_per_second / theirs.events_per_second);
         let cpu = ratio(|ours, theirs| theirs.us() / ours.us());
         let name = contender.name();

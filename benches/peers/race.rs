@@ -116,7 +116,11 @@ impl Watch {
     async fn done(&mut self, installation: &Installation) -> anyhow::Result<bool> {
         if self.assigned.is_none() {
             self.assigned = self.is_assigned().then(Instant::now);
-            ensure!(self.started.elapsed() < PATIENCE, "{}: no member within {PATIENCE:?}", self.name);
+            ensure!(
+                self.started.elapsed() < PATIENCE,
+                "{}: no member within {PATIENCE:?}",
+                self.name
+            );
             return Ok(false);
         }
         // The table is asked first: that costs next to nothing.
