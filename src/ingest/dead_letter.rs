@@ -11,12 +11,13 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::json;
 
 use super::batch::DeadLetter;
+use crate::store::login::Login;
 use crate::store::{Store, topics};
 use crate::{config, event};
 
 /// Sends dead letters and waits until every replica has them.
 pub struct DeadLetters {
-    producer: FutureProducer,
+    producer: FutureProducer<Login>,
     topic: String,
     source_topic: String,
 }
@@ -28,7 +29,7 @@ impl DeadLetters {
             .set("enable.idempotence", "true")
             .set("message.max.bytes", topics::REJECT_MAX_BYTES)
             .set("linger.ms", "5")
-            .create()
+            .create_with_context(Login)
             .context("the dead-letter producer cannot be made")?;
         Ok(Self {
             producer,
