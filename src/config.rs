@@ -24,7 +24,7 @@ pub use wire::{Mechanism, Sasl, Tls};
 pub const DEFAULTS: &str = include_str!("default.toml");
 
 /// What the names of environment variables that are settings begin with.
-const PREFIX: &str = "UPTAKE__";
+pub const PREFIX: &str = "UPTAKE__";
 
 /// Every setting, by concern. `default.toml` documents each.
 #[derive(Debug, Clone, Deserialize)]
@@ -470,8 +470,18 @@ fn told(error: &figment::Error) -> String {
             format!("{place}: expected a text in quotes")
         }
         Kind::UnknownField(_, known) => format!("{place}: unknown key; expected one of {}", known.join(", ")),
-        what => format!("{place}: {}", what.to_string().trim_end()),
+        what => format!("{place}: {}", without_quotation(&what.to_string())),
     }
+}
+
+/// A text that is no TOML, told without the line it stands in, which may hold a secret.
+fn without_quotation(told: &str) -> String {
+    let is_quotation = |line: &&str| {
+        line.trim_start_matches(|c: char| c == ' ' || c.is_ascii_digit())
+            .starts_with('|')
+    };
+    let rest: Vec<&str> = told.lines().filter(|line| !is_quotation(line)).collect();
+    rest.join(": ")
 }
 
 fn holds_secret(path: &[String]) -> bool {
@@ -574,6 +584,25 @@ mod tests {
     fn secrets_are_not_printed() {
         let mut config = Config::load(None).unwrap();
         config.clickhouse.password = Secret::new("hunter2");
+        config.kafka.sasl.password = Secret::new("hunter2");
+        config.kafka.tls.key_password = Secret::new("hunter2");
+        config.privacy.secret = Secret::new("hunter2");
+        let option = ("ssl.key.password".to_owned(), Secret::new("hunter2"));
+        config.kafka.options.extend([option]);
         assert!(!format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_secret_that_is_no_text_is_not_repeated() {
+        for text in [
+            "[clickhouse]\npassword = 7391",
+            "[kafka.sasl]\npassword = 7391",
+            "[kafka.sasl]\npassword = 7391x",
+        ] {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(&file, text).unwrap();
+            let error = Config::load(Some(file.path())).unwrap_err().to_string();
+            assert!(!error.contains("7391"), "{error}");
+        }
     }
 }

@@ -179,7 +179,7 @@ impl ClickHouse {
                 "http://host:port or https://host:port",
             ));
         }
-        if !is_empty(&self.ca_file) && !self.is_encrypted() {
+        if !is_empty(&self.ca_file) && !self.url.is_empty() && !self.is_encrypted() {
             let ca_file = self.ca_file.display();
             return Err(refused(
                 &format!("clickhouse.ca_file = \"{ca_file}\""),
@@ -193,10 +193,14 @@ impl ClickHouse {
         self.url.starts_with("https://")
     }
 
+    /// Reads the password if it stands in a file.
+    pub fn read_password(&mut self) -> Result<(), BadInput> {
+        self.password.read_from("clickhouse.password_file", &self.password_file)
+    }
+
     /// Reads the password and the authorities that stand in files.
     pub(super) fn resolve_files(&mut self) -> Result<(), BadInput> {
-        self.password
-            .read_from("clickhouse.password_file", &self.password_file)?;
+        self.read_password()?;
         if !self.is_encrypted() {
             return Ok(());
         }
@@ -274,4 +278,97 @@ fn unreadable(key: &str, file: &Path, error: &std::io::Error) -> BadInput {
 
 fn refused(place: &str, expected: impl fmt::Display) -> BadInput {
     BadInput::new(format!("configuration: {place}: expected {expected}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+    use super::*;
+
+    fn refusal(change: impl FnOnce(&mut Config)) -> String {
+        let mut config = Config::load(None).unwrap();
+        change(&mut config);
+        let error = config.validate().unwrap_err().to_string();
+        assert!(!error.contains("hunter2"), "{error}");
+        error
+    }
+
+    #[test]
+    fn settings_that_contradict_each_other_are_refused_by_their_key() {
+        let secret = || Secret::new("hunter2");
+        let cases: [(&str, fn(&mut Config)); 13] = [
+            ("kafka.tls.enabled = true", |c| c.kafka.tls.ca_file = "ca.pem".into()),
+            ("certificate_file and key_file, both", |c| {
+                c.kafka.tls.enabled = true;
+                c.kafka.tls.certificate_file = "client.pem".into();
+            }),
+            ("kafka.tls.key_password", |c| {
+                c.kafka.tls.enabled = true;
+                c.kafka.tls.key_password = Secret::new("hunter2");
+            }),
+            ("kafka.sasl.mechanism = \"\"", |c| c.kafka.sasl.user = "me".into()),
+            ("kafka.sasl.password (or password_file)", |c| {
+                c.kafka.sasl.mechanism = Mechanism::ScramSha512;
+                c.kafka.sasl.user = "me".into();
+            }),
+            ("kafka.sasl.token_file", |c| {
+                c.kafka.tls.enabled = true;
+                c.kafka.sasl.mechanism = Mechanism::OAuthBearer;
+            }),
+            ("can be read on the way", |c| {
+                c.kafka.sasl.mechanism = Mechanism::Plain;
+                c.kafka.sasl.user = "me".into();
+                c.kafka.sasl.password = Secret::new("hunter2");
+            }),
+            ("only one of kafka.sasl.password and", |c| {
+                c.kafka.sasl.password = Secret::new("hunter2");
+                c.kafka.sasl.password_file = "password".into();
+            }),
+            ("only one of clickhouse.password and", |c| {
+                c.clickhouse.password = Secret::new("hunter2");
+                c.clickhouse.password_file = "password".into();
+            }),
+            ("clickhouse.user and clickhouse.password", |c| {
+                c.clickhouse.url = "http://me:hunter2@db:8123".into();
+            }),
+            ("clickhouse.url = \"ftp://db\"", |c| {
+                c.clickhouse.url = "ftp://db".into()
+            }),
+            ("begins with https://", |c| {
+                c.clickhouse.url = "http://db:8123".into();
+                c.clickhouse.ca_file = "ca.pem".into();
+            }),
+            ("[kafka.tls] and [kafka.sasl]", |c| {
+                c.kafka.tls.enabled = true;
+                c.kafka
+                    .options
+                    .insert("ssl.key.password".into(), Secret::new("hunter2"));
+            }),
+        ];
+        for (expected, change) in cases {
+            let error = refusal(change);
+            assert!(error.contains(expected), "{error}");
+        }
+        let error = refusal(|c| drop(c.kafka.options.insert("sasl.passwort".into(), secret())));
+        assert!(error.contains("sasl.passwort"), "{error}");
+    }
+
+    #[test]
+    fn a_secret_in_a_file_is_its_line() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let read = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            let mut secret = Secret::default();
+            let read = secret.read_from("clickhouse.password_file", file.path());
+            read.map(|()| secret.expose().to_owned()).map_err(|e| e.to_string())
+        };
+        assert_eq!(read(" hunter2 \r\n").unwrap(), " hunter2 ");
+        for text in ["", "\n", "hunter2\nhunter3"] {
+            let error = read(text).unwrap_err();
+            assert!(
+                error.contains("clickhouse.password_file") && !error.contains("hunter"),
+                "{error}"
+            );
+        }
+    }
 }

@@ -19,3 +19,4 @@ mod reconcile;
 mod rejected;
 mod simulate;
 mod up;
+mod wire;
