@@ -250,7 +250,7 @@ fn one_of_two(key: &str, secret: &Secret, file: &Path) -> Result<(), BadInput> {
     if secret.is_empty() || is_empty(file) {
         return Ok(());
     }
-    Err(refused(key, &format!("only one of {key} and {key}_file")))
+    Err(refused(key, format!("only one of {key} and {key}_file")))
 }
 
 fn read(key: &str, file: &Path) -> Result<Vec<u8>, BadInput> {
@@ -272,7 +272,7 @@ fn certificates(key: &str, file: &Path) -> Result<Vec<Certificate>, BadInput> {
 fn unreadable(key: &str, file: &Path, error: &std::io::Error) -> BadInput {
     refused(
         &format!("{key} = \"{}\"", file.display()),
-        &format!("a file that can be read: {error}"),
+        format!("a file that can be read: {error}"),
     )
 }
 
@@ -285,6 +285,8 @@ mod tests {
     use super::super::Config;
     use super::*;
 
+    type Change = fn(&mut Config);
+
     fn refusal(change: impl FnOnce(&mut Config)) -> String {
         let mut config = Config::load(None).unwrap();
         change(&mut config);
@@ -296,7 +298,7 @@ mod tests {
     #[test]
     fn settings_that_contradict_each_other_are_refused_by_their_key() {
         let secret = || Secret::new("hunter2");
-        let cases: [(&str, fn(&mut Config)); 13] = [
+        let cases: [(&str, Change); 13] = [
             ("kafka.tls.enabled = true", |c| c.kafka.tls.ca_file = "ca.pem".into()),
             ("certificate_file and key_file, both", |c| {
                 c.kafka.tls.enabled = true;
