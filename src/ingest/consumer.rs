@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
+use rdkafka::client::OAuthToken;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionList;
@@ -21,7 +22,7 @@ use super::writer::Writer;
 use super::zones::Zones;
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::store::{Store, topics};
+use crate::store::{Store, login, topics};
 
 /// The longest the last report of a session may take.
 const LAST_REPORT: Duration = Duration::from_secs(2);
@@ -40,6 +41,12 @@ pub struct Callbacks(Arc<Member>);
 pub type GroupConsumer = BaseConsumer<Callbacks>;
 
 impl ClientContext for Callbacks {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, token_file: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        login::token(token_file)
+    }
+
     fn stats(&self, statistics: Statistics) {
         let member = &self.0;
         let open: Vec<i32> = lock(&member.chain).open_partitions().collect();

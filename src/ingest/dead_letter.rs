@@ -12,6 +12,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::batch::DeadLetter;
+use crate::store::login::Login;
 use crate::store::topic_id::topic_id;
 use crate::store::{Store, topics};
 use crate::{config, event};
@@ -20,7 +21,7 @@ const TOPIC_ID_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Sends dead letters and waits until every replica has them.
 pub struct DeadLetters {
-    producer: FutureProducer,
+    producer: FutureProducer<Login>,
     topic: String,
     source_topic: String,
 }
@@ -32,7 +33,7 @@ impl DeadLetters {
             .set("enable.idempotence", "true")
             .set("message.max.bytes", topics::REJECT_MAX_BYTES)
             .set("linger.ms", "5")
-            .create()
+            .create_with_context(Login)
             .context("the dead-letter producer cannot be made")?;
         Ok(Self {
             producer,

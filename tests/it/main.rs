@@ -20,3 +20,4 @@ mod reconcile;
 mod rejected;
 mod simulate;
 mod up;
+mod wire;
