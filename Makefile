@@ -1,6 +1,8 @@
 # What a fresh machine needs is fetched by `make tools`; every other target asks for it.
 .DEFAULT_GOAL := build
-.PHONY: tools build demo smoke test fuzz bench lint audit
+ROUNDS ?= 20
+SEED ?= 1
+.PHONY: tools build demo smoke test chaos fuzz bench bench-peers lint audit
 
 tools: ## Fetch Apache Kafka and ClickHouse's embedded engine into .cache, and missing Debian packages
 	@deploy/local/fetch.sh
@@ -16,6 +18,9 @@ smoke: build ## Start everything in a temporary directory and compare every numb
 
 test: tools ## Run every test, against a real broker and the real engine
 	cargo test --locked
+
+chaos: tools ## Rounds of random faults on real parts, compared with the truth: make chaos ROUNDS=20 SEED=1
+	CHAOS_ROUNDS=$(ROUNDS) CHAOS_SEED=$(SEED) cargo test --locked --test chaos
 
 SECONDS = 60
 TARGETS = event headers roster import
@@ -35,3 +40,7 @@ audit: ## Check dependencies: advisories, licences, unused ones
 
 bench: tools ## Measure speed and memory against the real broker and engine; table, and target/bench.json
 	cargo bench --locked --bench pipeline
+
+bench-peers: tools ## Measure ingest against what people would use instead; table, and target/bench-peers.json
+	@deploy/local/fetch.sh connect
+	cargo bench --locked --bench peers

@@ -3,7 +3,6 @@
 //! The events go straight into the table `events`, in batches in the order of time as ingest would store them, so that the
 //! views fill the rollups; what they are about is a function of their number.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -13,7 +12,7 @@ use serde_json::json;
 use uptake::definition;
 
 use crate::parts::{Installation, Parts, SYSTEM, ZONE};
-use crate::process::Meter;
+use crate::process::{self, Meter};
 use crate::report::{Report, Target, quantile};
 
 const EVENTS: u64 = 10_000_000;
@@ -43,8 +42,7 @@ pub async fn measure(report: &mut Report, parts: &Parts, events: u64) -> anyhow:
     report.progress(format_args!("asking the API about {stored} events"));
     report.add("API: events stored", "events", vec![stored as f64]);
 
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-    let address = format!("127.0.0.1:{port}");
+    let address = process::free_address()?;
     let mut api = installation.start("api", &[("API__LISTEN", address.clone())])?;
     let client = reqwest::Client::new();
     let base = format!("http://{address}/api/v1/systems");

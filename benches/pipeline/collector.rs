@@ -1,6 +1,5 @@
 //! `POST /api/v1/events`: batches over connections that are kept open, to `uptake api`, with the broker beside it.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -15,7 +14,7 @@ use uptake::store::topics;
 
 use crate::RUNS;
 use crate::parts::Parts;
-use crate::process::Meter;
+use crate::process::{self, Meter};
 use crate::report::{Report, Target};
 use crate::topic;
 
@@ -33,8 +32,7 @@ pub async fn measure(report: &mut Report, parts: &Parts, events: u64) -> anyhow:
     let mut kafka = installation.config.kafka.clone();
     TOPIC.clone_into(&mut kafka.topic);
     topics::create(&kafka, &installation.config.retention).await?;
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-    let address = format!("127.0.0.1:{port}");
+    let address = process::free_address()?;
     let settings = [("API__LISTEN", address.clone()), ("KAFKA__TOPIC", TOPIC.to_owned())];
     let mut api = installation.start("api", &settings)?;
     let url = format!("http://{address}/api/v1/events");

@@ -13,7 +13,7 @@ use uptake::ingest;
 
 use crate::RUNS;
 use crate::parts::{Installation, Parts};
-use crate::process::{self, Meter};
+use crate::process::Meter;
 use crate::report::Report;
 use crate::topic::Topic;
 
@@ -77,7 +77,7 @@ pub fn consume(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<()
         seen += 1;
     }
     let consumed = Consumed {
-        cpu: process::own_cpu(),
+        cpu: own_cpu(),
         wall: first.map_or(Duration::ZERO, |first| first.elapsed()),
     };
     println!("{}", serde_json::to_string(&consumed)?);
@@ -134,4 +134,16 @@ async fn batches(installation: &Installation, events: u64) -> anyhow::Result<Vec
         rows += count;
     }
     Ok(bodies)
+}
+
+/// User and system time of this process so far.
+fn own_cpu() -> Duration {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the call fills `usage`, and zeros are a valid one too.
+    let usage = unsafe {
+        libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    let of = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1_000);
+    of(usage.ru_utime) + of(usage.ru_stime)
 }

@@ -2,16 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use jiff::Timestamp;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use uptake::config::Config;
-use uptake::definition;
-use uptake::store::topics;
 
 use crate::RUNS;
-use crate::parts::{Installation, Parts, SYSTEM, ZONE};
+use crate::group::Group;
+use crate::parts::{Installation, Parts};
 use crate::process::{self, Meter, Program};
 use crate::report::{Report, Target};
 use crate::topic::Topic;
@@ -25,10 +22,7 @@ pub async fn end_to_end(report: &mut Report, parts: &Parts, topic: &mut Topic) -
     let (installation, worker) = loop {
         report.progress(format_args!("end to end, run {} of {RUNS}", runs.len() + 1));
         let installation = parts.database(&format!("run_{}", runs.len() + 1)).await?;
-        let text = format!(
-            "{{system: {SYSTEM}, name: ERP, timezone: {ZONE}, calendar: {{weekdays: [mon, tue, wed, thu, fri]}}}}"
-        );
-        definition::apply_text(&installation.config, &text, "the benchmark").await?;
+        installation.define_system().await?;
         let (run, worker) = Run::measure(parts, &installation, topic.events).await?;
         runs.push(run);
         if runs.len() == RUNS {
@@ -130,11 +124,9 @@ impl Run {
 /// Waits until so many messages are committed; when that was, in milliseconds since the epoch.
 async fn wait_for(config: &Config, worker: &mut Program, messages: u64) -> anyhow::Result<i64> {
     let started = Instant::now();
-    let consumer: BaseConsumer = topics::client_config(&config.kafka)
-        .set("group.id", &config.kafka.group_id)
-        .create()?;
+    let group = Group::new(&config.kafka, &config.kafka.group_id)?;
     loop {
-        let done = tokio::task::block_in_place(|| committed(&consumer, config))?;
+        let done = tokio::task::block_in_place(|| group.committed())?;
         if done >= messages {
             return Ok(Timestamp::now().as_millisecond());
         }
@@ -146,20 +138,4 @@ async fn wait_for(config: &Config, worker: &mut Program, messages: u64) -> anyho
         );
         tokio::time::sleep(LOOK).await;
     }
-}
-
-/// How many messages the group is done with.
-fn committed(consumer: &BaseConsumer, config: &Config) -> anyhow::Result<u64> {
-    let mut asked = TopicPartitionList::new();
-    for partition in 0..config.kafka.partitions {
-        asked.add_partition(&config.kafka.topic, partition);
-    }
-    let offsets = consumer
-        .committed_offsets(asked, Duration::from_secs(10))
-        .context("committed offsets")?;
-    let done = offsets.elements().into_iter().map(|element| match element.offset() {
-        Offset::Offset(offset) => offset.max(0).cast_unsigned(),
-        _ => 0,
-    });
-    Ok(done.sum())
 }

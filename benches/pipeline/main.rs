@@ -12,24 +12,24 @@
 mod answers;
 mod collector;
 mod floor;
+#[path = "../common/group.rs"]
+mod group;
 mod ingest;
+#[path = "../common/parts.rs"]
 mod parts;
+#[path = "../common/process.rs"]
 mod process;
+#[path = "../common/report.rs"]
 mod report;
+#[path = "../common/topic.rs"]
 mod topic;
 
-use anyhow::Context;
+use self::report::{RUNS, Report};
 
-use self::report::Report;
-
-const EVENTS: &str = "UPTAKE_BENCH_EVENTS";
-const DEFAULT_EVENTS: u64 = 2_000_000;
 /// The API is asked about this many times the events that go through the topic.
 const STORED_FOR_EACH_SENT: u64 = 5;
 /// The collector is sent one for so many that go through the topic.
 const SENT_FOR_EACH_OVER_HTTP: u64 = 5;
-/// How often a measurement that takes seconds is repeated.
-const RUNS: usize = 3;
 
 fn main() -> anyhow::Result<()> {
     let only_collector = std::env::args().any(|argument| argument == "collector");
@@ -37,14 +37,7 @@ fn main() -> anyhow::Result<()> {
     if arguments.next().as_deref() == Some(floor::CONSUME) {
         return floor::consume(arguments);
     }
-    let events = match std::env::var(EVENTS) {
-        Ok(text) => text
-            .parse()
-            .ok()
-            .filter(|&events| events >= 1_000)
-            .with_context(|| format!("{EVENTS} = {text}: expected a number of at least 1000"))?,
-        Err(_) => DEFAULT_EVENTS,
-    };
+    let events = topic::events_wanted()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut report = Report::new(events);
@@ -56,7 +49,7 @@ fn main() -> anyhow::Result<()> {
         }
         collector::measure(&mut report, &parts, events / SENT_FOR_EACH_OVER_HTTP).await?;
         parts.stop().await;
-        report.finish()
+        report.finish("bench.json")
     })
 }
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Fetches what `uptake up` and the tests run on into .cache: Apache Kafka through Maven, ClickHouse's embedded engine through
-# npm. Everything is checked against the sums beside this file. Does nothing when all is there.
+# npm. With `connect`, Kafka Connect as well, which only `make bench-peers` needs. Everything is checked against the sums beside this
+# file. Does nothing when all is there.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -32,40 +33,46 @@ debian_packages() {
 }
 
 # Exactly the pinned files: Java loads whatever lies in the folder.
-kafka_is_right() {
-    [ -d "$1" ] && [ "$(ls "$1" | wc -l)" -eq "$(wc -l <"$here/kafka.sha256")" ] &&
-        (cd "$1" && sha256sum --check --quiet --strict "$here/kafka.sha256" 2>&1)
+jars_are_right() { # <sums> <folder>
+    [ -d "$2" ] && [ "$(ls "$2" | wc -l)" -eq "$(wc -l <"$1")" ] &&
+        (cd "$2" && sha256sum --check --quiet --strict "$1" 2>&1)
 }
 
-copy_kafka() {
+copy_jars() { # <pom> <folder>
     need mvn "Maven (Debian: maven)"
-    rm -rf "$1"
-    mvn --batch-mode --quiet -f "$here/pom.xml" dependency:copy-dependencies \
-        -DincludeScope=runtime -DoutputDirectory="$1" >"$cache/maven.log" 2>&1 ||
-        { tail -20 "$cache/maven.log" >&2; fail "Maven could not fetch Apache Kafka"; }
+    rm -rf "$2"
+    mvn --batch-mode --quiet -f "$1" dependency:copy-dependencies \
+        -DincludeScope=runtime -DoutputDirectory="$2" >"$cache/maven.log" 2>&1 ||
+        { tail -20 "$cache/maven.log" >&2; fail "Maven could not fetch what $1 names"; }
 }
 
-kafka() {
+jars() { # <folder in .cache> <pom> <what it is>
     need java "a Java runtime of at least 17 (Debian: openjdk-17-jre-headless)"
-    if kafka_is_right "$cache/kafka/libs" >/dev/null; then
-        say "Apache Kafka 4.1.1 is there"
+    if jars_are_right "$here/$1.sha256" "$cache/$1/libs" >/dev/null; then
+        say "$3 is there"
         return
     fi
-    say "fetching Apache Kafka 4.1.1 (30 MB) through Maven"
-    copy_kafka "$cache/kafka/new"
-    kafka_is_right "$cache/kafka/new" || fail "what Maven fetched differs from deploy/local/kafka.sha256"
-    rm -rf "$cache/kafka/libs"
-    mv "$cache/kafka/new" "$cache/kafka/libs"
-    say "Apache Kafka 4.1.1 is in .cache/kafka/libs"
+    say "fetching $3 through Maven"
+    copy_jars "$here/$2" "$cache/$1/new"
+    jars_are_right "$here/$1.sha256" "$cache/$1/new" || fail "what Maven fetched differs from deploy/local/$1.sha256"
+    rm -rf "$cache/$1/libs"
+    mv "$cache/$1/new" "$cache/$1/libs"
+    say "$3 is in .cache/$1/libs"
 }
 
-# Writes the sums of what pom.xml names now.
+kafka() { jars kafka pom.xml "Apache Kafka 4.1.1 (30 MB)"; }
+connect() { jars connect connect.pom.xml "Kafka Connect 4.1.1 with Debezium's JDBC sink (75 MB)"; }
+
+# Writes the sums of what the poms name now.
 pin() {
     mkdir -p "$cache"
-    copy_kafka "$cache/kafka/new"
-    (cd "$cache/kafka/new" && sha256sum -- *.jar) >"$here/kafka.sha256"
-    rm -rf "$cache/kafka/new"
-    say "wrote deploy/local/kafka.sha256"
+    for pair in kafka:pom.xml connect:connect.pom.xml; do
+        name=${pair%%:*}
+        copy_jars "$here/${pair##*:}" "$cache/$name/new"
+        (cd "$cache/$name/new" && sha256sum -- *.jar) >"$here/$name.sha256"
+        rm -rf "$cache/$name/new"
+        say "wrote deploy/local/$name.sha256"
+    done
 }
 
 chdb() {
@@ -93,6 +100,7 @@ chdb() {
 mkdir -p "$cache"
 case "${1:-all}" in
     all) debian_packages; kafka; chdb ;;
+    connect) connect ;;
     pin) pin ;;
-    *) fail "unknown argument $1; expected nothing, or pin" ;;
+    *) fail "unknown argument $1; expected nothing, connect or pin" ;;
 esac

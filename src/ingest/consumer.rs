@@ -23,6 +23,8 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::store::{Store, topics};
 
+/// The longest the last report of a session may take.
+const LAST_REPORT: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(50);
 /// A full batch waits for its turn this part of the session timeout before Kafka is paused: to pause throws away what is
 /// fetched, and to wait longer would look like a worker that hangs.
@@ -104,12 +106,14 @@ impl Session {
     ) -> anyhow::Result<Self> {
         let config = Arc::new(config.clone());
         let metrics = metrics.ingest.clone();
-        let writer = Writer::new(&config, store, zones.clone(), metrics.clone())?;
+        let topic_id = Arc::default();
+        let writer = Writer::new(&config, store, zones.clone(), metrics.clone(), Arc::clone(&topic_id))?;
         let takeover = Takeover {
             store: store.clone(),
             topic: config.kafka.topic.clone(),
             identity_memory: config.ingest.identity_memory,
             kafka_timeout: Duration::from_millis(config.kafka.connect_timeout_ms),
+            topic_id,
         };
         let chain = Chain::new(config.clone(), metrics.clone(), zones);
         let member = Arc::new(Member::new(config, metrics, chain, writer, takeover));
@@ -134,17 +138,24 @@ impl Session {
             consumer,
             store,
         } = self;
-        let reporting = shutdown.child_token();
+        let reporting = CancellationToken::new();
         let _stop_reporting = reporting.clone().drop_guard();
         let (topic, worker) = (member.config.kafka.topic.clone(), format!("{}", std::process::id()));
-        tokio::spawn(member.progress.clone().report(store, topic, worker, reporting));
+        let reports = tokio::spawn(member.progress.clone().report(store, topic, worker, reporting.clone()));
+        tokio::spawn(member.clone().watch_topic());
         let shutdown = shutdown.clone();
+        // What a consumer that is dropped owned is forgotten, and the last report is still to tell of it.
+        let kept = consumer.clone();
         let polling = tokio::task::spawn_blocking(move || {
             let result = poll_loop(&member, &consumer, &shutdown);
             member.stop();
             result
         });
-        polling.await.context("the polling thread ended with a panic")?
+        let ended = polling.await.context("the polling thread ended with a panic")?;
+        reporting.cancel();
+        let _without_clickhouse = tokio::time::timeout(LAST_REPORT, reports).await;
+        drop(kept);
+        ended
     }
 }
 

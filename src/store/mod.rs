@@ -6,6 +6,7 @@ pub mod rebuild;
 pub mod retries;
 pub mod rollups;
 pub mod systems;
+pub mod topic_id;
 pub mod topics;
 
 use std::time::{Duration, Instant};

@@ -21,6 +21,21 @@ const EVENTS_A_VISIT: u64 = 10;
 const DAYS: u64 = 5;
 pub const BYTES: usize = 430;
 
+const EVENTS: &str = "UPTAKE_BENCH_EVENTS";
+const DEFAULT_EVENTS: u64 = 2_000_000;
+
+/// How many events a run is about: `UPTAKE_BENCH_EVENTS`, or 2,000,000.
+pub fn events_wanted() -> anyhow::Result<u64> {
+    match std::env::var(EVENTS) {
+        Ok(text) => text
+            .parse()
+            .ok()
+            .filter(|&events| events >= 1_000)
+            .with_context(|| format!("{EVENTS} = {text}: expected a number of at least 1000")),
+        Err(_) => Ok(DEFAULT_EVENTS),
+    }
+}
+
 pub struct Topic {
     pub kafka: Kafka,
     pub events: u64,
@@ -33,7 +48,7 @@ impl Topic {
         // Migrating creates the topics; the database is not used.
         parts.database("topics").await?.drop().await?;
         let mut topic = Self {
-            kafka: parts.kafka().clone(),
+            kafka: parts.config().kafka.clone(),
             events: 0,
             mean_bytes: 0.0,
         };

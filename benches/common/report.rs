@@ -1,4 +1,4 @@
-//! The figures, as a table on the screen and as JSON in `target/bench.json`.
+//! The figures, as a table on the screen and as JSON in `target`.
 
 use std::fmt;
 use std::io::Write;
@@ -6,6 +6,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use serde::Serialize;
+
+/// How often a measurement that takes seconds is repeated.
+pub const RUNS: usize = 3;
 
 #[derive(Serialize)]
 pub struct Report {
@@ -89,8 +92,9 @@ impl Report {
         });
     }
 
-    pub fn finish(self) -> anyhow::Result<()> {
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench.json");
+    /// Prints the table and writes the file of that name.
+    pub fn finish(self, json: &str) -> anyhow::Result<()> {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name(json);
         std::fs::write(&path, serde_json::to_vec_pretty(&self)?)?;
         let mut out = std::io::stdout().lock();
         writeln!(

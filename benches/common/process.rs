@@ -1,5 +1,6 @@
 //! What a process has used, as the kernel counts it.
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -20,18 +21,6 @@ pub fn cpu(pid: u32) -> anyhow::Result<Duration> {
     ))
 }
 
-/// User and system time of this process so far.
-pub fn own_cpu() -> Duration {
-    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
-    // SAFETY: the call fills `usage`, and zeros are a valid one too.
-    let usage = unsafe {
-        libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());
-        usage.assume_init()
-    };
-    let of = |time: libc::timeval| Duration::new(time.tv_sec as u64, time.tv_usec as u32 * 1_000);
-    of(usage.ru_utime) + of(usage.ru_stime)
-}
-
 /// The most memory that a process has had resident, in bytes.
 pub fn peak_resident_bytes(pid: u32) -> anyhow::Result<u64> {
     let path = format!("/proc/{pid}/status");
@@ -43,7 +32,13 @@ pub fn peak_resident_bytes(pid: u32) -> anyhow::Result<u64> {
     Ok(kib.with_context(|| format!("{path}: VmHWM"))? * 1024)
 }
 
-/// A process of the program under test; killed when dropped.
+/// An address on loopback that nobody listens at.
+pub fn free_address() -> anyhow::Result<String> {
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+    Ok(format!("127.0.0.1:{port}"))
+}
+
+/// A process under test; killed when dropped.
 pub struct Program(Child);
 
 impl Program {

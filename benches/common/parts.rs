@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 use uptake::config::{Config, Secret};
+use uptake::definition;
 use uptake::embedded::engine::{Engine, Running};
 use uptake::embedded::kafka::{Broker, Kafka};
 use uptake::store::{Store, migrate};
@@ -64,8 +65,8 @@ impl Parts {
         })
     }
 
-    pub fn kafka(&self) -> &uptake::config::Kafka {
-        &self.config.kafka
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     pub async fn stop(self) {
@@ -100,6 +101,15 @@ impl Installation {
             .env("UPTAKE_LOG", "warn")
             .stdout(Stdio::null());
         Program::start(program)
+    }
+
+    /// Says in which time zone the events of [`SYSTEM`] are counted.
+    pub async fn define_system(&self) -> anyhow::Result<()> {
+        let text = format!(
+            "{{system: {SYSTEM}, name: ERP, timezone: {ZONE}, calendar: {{weekdays: [mon, tue, wed, thu, fri]}}}}"
+        );
+        definition::apply_text(&self.config, &text, "the benchmark").await?;
+        Ok(())
     }
 
     pub async fn number(&self, sql: &str) -> anyhow::Result<u64> {
