@@ -12,7 +12,7 @@ use uptake::event::{Body, Event, Identity, TimeRange};
 /// The event in a structured-mode message; `None`: it must be refused.
 pub fn structured(message: &[u8], times: TimeRange) -> Option<Event<'static>> {
     let Object(fields) = object(std::str::from_utf8(message).ok()?)?;
-    let attribute = |name| text(&fields, name)?;
+    let attribute = |name: &str| text(&fields, name)?;
     let data = match find(&fields, "data").as_slice() {
         [data] => object(data)?,
         _ => return None,

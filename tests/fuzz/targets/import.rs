@@ -20,7 +20,7 @@ use uptake::import::time::Clock;
 use uptake_fuzz::check_problem;
 
 /// Of longer logs not every record is read on from, or compared with the other format.
-const EACH: usize = 12;
+const EACH: usize = 5;
 const ANY_TIME: TimeRange = TimeRange {
     earliest_ms: i64::MIN,
     latest_ms: i64::MAX,
@@ -38,7 +38,7 @@ fuzz_target!(|bytes: &[u8]| {
     };
     fs::write(FILE.path(), bytes).expect("written");
     for rules in RULES.iter() {
-        let Ok(mut log) = open(FILE.path(), format, &rules.columns) else {
+        let Some(mut log) = open(FILE.path(), format, &rules.columns) else {
             return;
         };
         let records = read(&mut log, |log| check_action(log, rules));
@@ -77,8 +77,8 @@ fn rules(kind: Kind) -> Rules {
     }
 }
 
-fn open(path: &Path, format: Format, columns: &Columns) -> anyhow::Result<Log> {
-    Log::open(path, format, b',', columns)
+fn open(path: &Path, format: Format, columns: &Columns) -> Option<Log> {
+    Log::open(path, format, b',', columns).ok()
 }
 
 #[derive(Debug, PartialEq)]
