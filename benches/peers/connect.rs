@@ -9,16 +9,17 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use uptake::config::Config;
 
+use crate::inbox;
 use crate::parts::Installation;
 use crate::process::{self, Program};
 
 /// `deploy/local/fetch.sh connect` puts it there.
 const LIBS: &str = ".cache/connect/libs";
 const START_TIMEOUT: Duration = Duration::from_secs(120);
-/// The name of the connector; there is one at a time, with a consumer group of its own.
+/// The name of the connector; there is one at a time.
 const SINK: &str = "sink";
-/// Rows of an insert. Larger ones made it no faster.
-const BATCH_ROWS: u32 = 50_000;
+/// Rows of an insert. 50,000 made it no faster, and larger.
+const BATCH_ROWS: u32 = 20_000;
 
 pub struct Connect {
     worker: Program,
@@ -82,9 +83,8 @@ impl Connect {
         self.worker.pid()
     }
 
-    /// Creates the connector, which begins at once, and returns its consumer group.
-    pub async fn create(&self, installation: &Installation) -> anyhow::Result<String> {
-        let group = &installation.config.kafka.group_id;
+    /// Creates the connector, which begins at once.
+    pub async fn create(&self, installation: &Installation) -> anyhow::Result<()> {
         let url = format!("{}/{SINK}/config", self.url);
         let answer = self.client.put(url).json(&sink(&installation.config)).send().await?;
         let status = answer.status();
@@ -93,7 +93,7 @@ impl Connect {
             "creating the connector: {status} {}",
             answer.text().await?
         );
-        Ok(group.clone())
+        Ok(())
     }
 
     /// Fails once the worker has ended or a task has failed.
@@ -155,13 +155,13 @@ fn sink(config: &Config) -> Value {
     let database = &config.clickhouse.database;
     json!({
         "connector.class": "io.debezium.connector.jdbc.JdbcSinkConnector",
-        "tasks.max": config.kafka.partitions,
+        "tasks.max": inbox::consumers(),
         "topics": config.kafka.topic,
         "consumer.override.group.id": config.kafka.group_id,
         "consumer.override.auto.offset.reset": "earliest",
         "consumer.override.max.poll.records": BATCH_ROWS,
         // Kafka's defaults make inserts of 2,000 rows.
-        "consumer.override.max.partition.fetch.bytes": 33_554_432,
+        "consumer.override.max.partition.fetch.bytes": 16_777_216,
         "consumer.override.fetch.max.bytes": 67_108_864,
         "consumer.override.fetch.min.bytes": 1_048_576,
         "transforms": "hoist,origin",

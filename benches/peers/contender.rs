@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use anyhow::ensure;
+
 use crate::connect::Connect;
 use crate::inbox;
 use crate::parts::Installation;
@@ -18,8 +20,6 @@ pub enum Contender {
 
 /// A contender at work.
 pub struct Started {
-    /// Its consumer group.
-    pub group: String,
     /// Its process beside the engine, if it has one.
     pub pid: Option<u32>,
     /// What that process had used before.
@@ -51,41 +51,30 @@ impl Contender {
         self != Self::KafkaEngine
     }
 
-    /// Lets it begin with the topic's first event.
+    /// Lets it begin with the topic's first event, in the consumer group of the installation.
     pub async fn start(self, installation: &Installation, connect: &Connect) -> anyhow::Result<Started> {
-        let group = installation.config.kafka.group_id.clone();
+        let mut started = Started {
+            pid: None,
+            used: Duration::ZERO,
+            worker: None,
+        };
         match self {
             Self::Uptake => {
                 installation.define_system().await?;
                 let worker = installation.start("ingest", &[])?;
-                Ok(Started {
-                    group,
-                    pid: Some(worker.pid()),
-                    // Its start counts, too.
-                    used: Duration::ZERO,
-                    worker: Some(worker),
-                })
+                // All that it uses counts, its start included.
+                started.pid = Some(worker.pid());
+                started.worker = Some(worker);
             }
-            Self::KafkaEngine => {
-                inbox::read_from_kafka(installation).await?;
-                Ok(Started {
-                    group,
-                    pid: None,
-                    used: Duration::ZERO,
-                    worker: None,
-                })
-            }
+            Self::KafkaEngine => inbox::read_from_kafka(installation).await?,
             Self::Connect => {
                 inbox::take_rows(installation).await?;
-                let used = process::cpu(connect.pid())?;
-                Ok(Started {
-                    group: connect.create(installation).await?,
-                    pid: Some(connect.pid()),
-                    used,
-                    worker: None,
-                })
+                started.pid = Some(connect.pid());
+                started.used = process::cpu(connect.pid())?;
+                connect.create(installation).await?;
             }
         }
+        Ok(started)
     }
 
     /// Fails once it has given up.
@@ -101,7 +90,7 @@ impl Contender {
         match (self, started.worker) {
             (_, Some(worker)) => {
                 let status = worker.stop()?;
-                anyhow::ensure!(status.success(), "uptake ingest: {status}");
+                ensure!(status.success(), "uptake ingest: {status}");
                 Ok(())
             }
             (Self::Connect, None) => connect.delete().await,

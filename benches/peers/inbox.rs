@@ -9,7 +9,8 @@ use crate::parts::{Installation, ZONE};
 const DATA: &str = "Tuple(system String, feature String, session String, element String, outcome String, method String, \
     score UInt8, category String, comment String)";
 
-/// The engine reads the topic with as many consumers as there are processors, and closes a block when the worker would.
+/// The engine reads the topic with as many consumers as there are processors, and closes a block when the worker would. It waits for ten
+/// empty polls before it closes one that is not full; short polls keep that wait at the end of the topic from counting much.
 pub async fn read_from_kafka(installation: &Installation) -> anyhow::Result<()> {
     let config = &installation.config;
     let inbox = format!(
@@ -18,7 +19,7 @@ pub async fn read_from_kafka(installation: &Installation) -> anyhow::Result<()> 
         SETTINGS kafka_broker_list = '{brokers}', kafka_topic_list = '{topic}', kafka_group_name = '{group}',
             kafka_format = 'JSONEachRow', input_format_skip_unknown_fields = 1,
             kafka_num_consumers = {consumers}, kafka_thread_per_consumer = 1,
-            kafka_max_block_size = {rows}, kafka_poll_max_batch_size = {rows}",
+            kafka_max_block_size = {rows}, kafka_poll_max_batch_size = 65536, kafka_poll_timeout_ms = 50",
         brokers = config.kafka.brokers,
         topic = config.kafka.topic,
         group = config.kafka.group_id,

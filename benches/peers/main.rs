@@ -49,7 +49,9 @@ fn main() -> anyhow::Result<()> {
                 report.progress(format_args!("{}, run {number} of {RUNS}", contender.name()));
                 let database = format!("{}_{number}", contender.id());
                 let installation = parts.database(&database).await?;
-                runs.push(race::run(contender, &parts, &installation, &mut connect, &topic).await?);
+                let run = race::run(contender, &parts, &installation, &mut connect, &topic).await?;
+                report.progress(format_args!("  {:.0} events/s", run.events_per_second));
+                runs.push(run);
                 installation.drop().await?;
             }
         }

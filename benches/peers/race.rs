@@ -45,7 +45,7 @@ pub async fn run(
 ) -> anyhow::Result<Run> {
     let meter = Meter::start(&[parts.engine_pid(), parts.broker_pid()])?;
     let mut started = contender.start(installation, connect).await?;
-    let mut watch = Watch::new(installation, &started.group, topic.events)?;
+    let mut watch = Watch::new(installation, topic.events)?;
     while !watch.done(installation).await? {
         contender.check(&mut started, connect).await?;
         tokio::time::sleep(LOOK).await;
@@ -84,29 +84,29 @@ async fn counted(installation: &Installation) -> anyhow::Result<u64> {
     installation.number("SELECT toUInt64(sum(events)) FROM user_days").await
 }
 
-/// From the first assignment of partitions in the group to the moment when every event is visible in the table and its rollups.
-/// What starts before, a process or a connection to Kafka, is no matter of throughput.
+/// From the first member of the group to the moment when every event is visible in the table and its rollups. What comes before, the
+/// start of a process or a connection to Kafka, is no matter of throughput.
 struct Watch {
     consumer: BaseConsumer,
     group: Group,
     name: String,
     events: u64,
     started: Instant,
-    assigned: Option<Instant>,
+    joined: Option<Instant>,
     visible: Option<Instant>,
     committed: Option<Instant>,
 }
 
 impl Watch {
-    fn new(installation: &Installation, group: &str, events: u64) -> anyhow::Result<Self> {
+    fn new(installation: &Installation, events: u64) -> anyhow::Result<Self> {
         let kafka = &installation.config.kafka;
         Ok(Self {
             consumer: topics::client_config(kafka).create()?,
-            group: Group::new(kafka, group)?,
-            name: group.to_owned(),
+            group: Group::new(kafka, &kafka.group_id)?,
+            name: kafka.group_id.clone(),
             events,
             started: Instant::now(),
-            assigned: None,
+            joined: None,
             visible: None,
             committed: None,
         })
@@ -114,8 +114,8 @@ impl Watch {
 
     /// Looks once. A contender is done when it has committed all and either all is visible or no longer waited for.
     async fn done(&mut self, installation: &Installation) -> anyhow::Result<bool> {
-        if self.assigned.is_none() {
-            self.assigned = self.is_assigned().then(Instant::now);
+        if self.joined.is_none() {
+            self.joined = self.has_members().then(Instant::now);
             ensure!(
                 self.started.elapsed() < PATIENCE,
                 "{}: no member within {PATIENCE:?}",
@@ -143,15 +143,16 @@ impl Watch {
 
     /// A contender that lost events is measured until it had committed.
     fn seconds(&self) -> f64 {
-        let from = self.assigned.unwrap_or(self.started);
+        let from = self.joined.unwrap_or(self.started);
         let to = self.visible.or(self.committed).unwrap_or_else(Instant::now);
         to.duration_since(from).as_secs_f64()
     }
 
-    fn is_assigned(&self) -> bool {
+    /// Whether it is assigned anything cannot be waited for: while one member works, others may join, and that keeps a group unstable.
+    fn has_members(&self) -> bool {
         let ask = || self.consumer.fetch_group_list(Some(&self.name), Duration::from_secs(1));
         let answer = tokio::task::block_in_place(ask);
         // Until the group exists, its coordinator refuses to speak of it.
-        answer.is_ok_and(|list| list.groups().iter().any(|group| group.state() == "Stable"))
+        answer.is_ok_and(|list| list.groups().iter().any(|group| !group.members().is_empty()))
     }
 }
