@@ -294,9 +294,10 @@ async fn events_come_over_encrypted_connections_and_no_secret_is_logged() {
     let migrated = with_log("migrate").output().unwrap();
     assert!(migrated.status.success(), "{}", said(&migrated));
     let log = secured.file("worker.log");
-    let mut worker = with_log("ingest")
+    let mut worker = tokio::process::Command::from(with_log("ingest"))
         .stderr(std::fs::File::create(&log).unwrap())
         .stdout(Stdio::null())
+        .kill_on_drop(true)
         .spawn()
         .unwrap();
     secured.produce(&config.kafka.topic, &click()).await;
@@ -305,8 +306,7 @@ async fn events_come_over_encrypted_connections_and_no_secret_is_logged() {
         fixture.number("SELECT count() FROM events").await + fixture.number("SELECT count() FROM rejects").await == 2
     })
     .await;
-    worker.kill().unwrap();
-    worker.wait().unwrap();
+    worker.kill().await.unwrap();
     let text = said(&migrated) + &std::fs::read_to_string(log).unwrap();
     assert!(
         text.contains("librdkafka") && text.contains("SCRAM-SHA-512"),
@@ -326,7 +326,8 @@ async fn a_worker_that_logs_in_by_token_reads_the_token_again_before_it_expires(
     let lifetime = Duration::from_secs(15);
     write_token(&config.kafka.sasl.token_file, 15);
     let expired = tokio::time::sleep(lifetime + Duration::from_secs(1));
-    let mut worker = program(&fixture, &config).arg("ingest").spawn().unwrap();
+    let mut worker = tokio::process::Command::from(program(&fixture, &config));
+    let mut worker = worker.arg("ingest").kill_on_drop(true).spawn().unwrap();
     let stored = async |count| fixture.number("SELECT count() FROM events").await == count;
     secured.produce(&config.kafka.topic, &click()).await;
     eventually("the first event is stored", async || stored(1).await).await;
@@ -337,8 +338,7 @@ async fn a_worker_that_logs_in_by_token_reads_the_token_again_before_it_expires(
         .produce(&config.kafka.topic, &click().replace("\"1\"", "\"2\""))
         .await;
     eventually("the second event is stored", async || stored(2).await).await;
-    worker.kill().unwrap();
-    worker.wait().unwrap();
+    worker.kill().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
