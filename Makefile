@@ -1,6 +1,8 @@
 # What a fresh machine needs is fetched by `make tools`; every other target asks for it.
 .DEFAULT_GOAL := build
-.PHONY: tools build demo smoke test bench bench-peers lint audit
+ROUNDS ?= 20
+SEED ?= 1
+.PHONY: tools build demo smoke test chaos fuzz bench bench-peers lint audit
 
 tools: ## Fetch Apache Kafka and ClickHouse's embedded engine into .cache, and missing Debian packages
 	@deploy/local/fetch.sh
@@ -16,6 +18,15 @@ smoke: build ## Start everything in a temporary directory and compare every numb
 
 test: tools ## Run every test, against a real broker and the real engine
 	cargo test --locked
+
+chaos: tools ## Rounds of random faults on real parts, compared with the truth: make chaos ROUNDS=20 SEED=1
+	CHAOS_ROUNDS=$(ROUNDS) CHAOS_SEED=$(SEED) cargo test --locked --test chaos
+
+SECONDS = 60
+TARGETS = event headers roster import
+fuzz: ## Feed the readers with damaged input, SECONDS=n each; TARGETS="roster import" picks some
+	cargo install --quiet --locked --root .cache cargo-fuzz
+	tests/fuzz/run.sh $(SECONDS) $(TARGETS)
 
 lint: ## Check format, lints and the documentation
 	cargo fmt --check

@@ -16,11 +16,15 @@ use serde::Deserialize;
 
 use crate::error::BadInput;
 
+mod wire;
+
+pub use wire::{Mechanism, Sasl, Tls};
+
 /// The commented defaults, which `uptake config` prints.
 pub const DEFAULTS: &str = include_str!("default.toml");
 
 /// What the names of environment variables that are settings begin with.
-const PREFIX: &str = "UPTAKE__";
+pub const PREFIX: &str = "UPTAKE__";
 
 /// Every setting, by concern. `default.toml` documents each.
 #[derive(Debug, Clone, Deserialize)]
@@ -50,9 +54,11 @@ pub struct Kafka {
     pub replication_factor: i32,
     pub session_timeout_ms: u64,
     pub connect_timeout_ms: u64,
-    /// Passed to librdkafka as they are, after our own settings.
+    pub tls: Tls,
+    pub sasl: Sasl,
+    /// Passed to librdkafka as they are, after our own settings. Some of them are secrets.
     #[serde(default)]
-    pub options: BTreeMap<String, String>,
+    pub options: BTreeMap<String, Secret>,
 }
 
 impl Kafka {
@@ -75,6 +81,11 @@ pub struct ClickHouse {
     pub database: String,
     pub user: String,
     pub password: Secret,
+    pub password_file: PathBuf,
+    pub ca_file: PathBuf,
+    /// Made by [`Config::resolve`] where `url` begins with `https://`.
+    #[serde(skip)]
+    pub tls: Option<native_tls::TlsConnector>,
     pub connect_timeout_ms: u64,
     pub query_timeout_ms: u64,
 }
@@ -258,6 +269,8 @@ impl Config {
 
     /// The rules that types cannot say. Every message names key, value and what was expected.
     fn validate(&self) -> Result<(), BadInput> {
+        self.kafka.validate()?;
+        self.clickhouse.validate()?;
         let p = &self.privacy;
         let i = &self.ingest;
         let refuse = |key: &str, value: &dyn fmt::Display, expected: &str| {
@@ -385,14 +398,15 @@ impl Config {
     /// Fills what was left empty (addresses, secret) from the `uptake up` that runs in `data_dir`; an error names what is missing.
     pub fn resolve(mut self) -> Result<Self, BadInput> {
         let running = Endpoints::of_running(&self.data_dir);
+        let data_dir = self.data_dir.display().to_string();
         let missing = |key: &str| {
             BadInput::new(format!(
-                "configuration: {key} is empty and no `uptake up` is running in {}: set {key}, or data_dir, or start one",
-                self.data_dir.display()
+                "configuration: {key} is empty and no `uptake up` is running in {data_dir}: set {key}, or data_dir, or start one",
             ))
         };
         if self.kafka.brokers.is_empty() {
-            self.kafka.brokers = running.as_ref().ok_or_else(|| missing("kafka.brokers"))?.kafka.clone();
+            let running = running.as_ref().ok_or_else(|| missing("kafka.brokers"))?;
+            self.use_embedded_kafka(running.kafka.clone());
         }
         if self.clickhouse.url.is_empty() {
             self.clickhouse.url = running
@@ -401,8 +415,17 @@ impl Config {
                 .clickhouse
                 .clone();
         }
+        self.kafka.resolve_files()?;
+        self.clickhouse.resolve_files()?;
         self.privacy.secret = self.read_secret()?;
         Ok(self)
+    }
+
+    /// The broker of `uptake up` listens on loopback, without TLS and login.
+    pub fn use_embedded_kafka(&mut self, address: String) {
+        self.kafka.brokers = address;
+        self.kafka.tls = Tls::default();
+        self.kafka.sasl = Sasl::default();
     }
 
     /// The pseudonym key: given, or from the file given, or the one that `uptake up` made in `data_dir`.
@@ -442,9 +465,31 @@ fn told(error: &figment::Error) -> String {
         _ => format!("{PREFIX}{}", error.path.join("__").to_uppercase()),
     };
     match &error.kind {
+        // What else it is contains the value.
+        Kind::InvalidType(..) | Kind::InvalidValue(..) if holds_secret(&error.path) => {
+            format!("{place}: expected a text in quotes")
+        }
         Kind::UnknownField(_, known) => format!("{place}: unknown key; expected one of {}", known.join(", ")),
-        what => format!("{place}: {}", what.to_string().trim_end()),
+        what => format!("{place}: {}", without_quotation(&what.to_string())),
     }
+}
+
+/// A text that is no TOML, told without the line it stands in, which may hold a secret.
+fn without_quotation(told: &str) -> String {
+    let is_quotation = |line: &&str| {
+        line.trim_start_matches(|c: char| c == ' ' || c.is_ascii_digit())
+            .starts_with('|')
+    };
+    let rest: Vec<&str> = told.lines().filter(|line| !is_quotation(line)).collect();
+    rest.join(": ")
+}
+
+fn holds_secret(path: &[String]) -> bool {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    matches!(
+        path[..],
+        [.., "password" | "key_password" | "secret"] | ["kafka", "options", ..]
+    )
 }
 
 #[cfg(test)]
@@ -516,7 +561,7 @@ mod tests {
         let config = from_environment("UPTAKE__CLICKHOUSE__PASSWORD", "0123").unwrap();
         assert_eq!(config.clickhouse.password.expose(), "0123");
         let config = from_environment("UPTAKE__KAFKA__OPTIONS__SECURITY_PROTOCOL", "SSL").unwrap();
-        assert_eq!(config.kafka.options["security.protocol"], "SSL");
+        assert_eq!(config.kafka.options["security.protocol"].expose(), "SSL");
     }
 
     #[test]
@@ -539,6 +584,25 @@ mod tests {
     fn secrets_are_not_printed() {
         let mut config = Config::load(None).unwrap();
         config.clickhouse.password = Secret::new("hunter2");
+        config.kafka.sasl.password = Secret::new("hunter2");
+        config.kafka.tls.key_password = Secret::new("hunter2");
+        config.privacy.secret = Secret::new("hunter2");
+        let option = ("ssl.key.password".to_owned(), Secret::new("hunter2"));
+        config.kafka.options.extend([option]);
         assert!(!format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_secret_that_is_no_text_is_not_repeated() {
+        for text in [
+            "[clickhouse]\npassword = 7391",
+            "[kafka.sasl]\npassword = 7391",
+            "[kafka.sasl]\npassword = 7391x",
+        ] {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(&file, text).unwrap();
+            let error = Config::load(Some(file.path())).unwrap_err().to_string();
+            assert!(!error.contains("7391"), "{error}");
+        }
     }
 }

@@ -23,6 +23,16 @@ pub struct Problem {
     pub expected: String,
 }
 
+/// What is wrong with JSON. The reader's own words repeat a value that it did not expect whole, however long.
+pub fn told_json(error: &serde_json::Error) -> String {
+    const LONGEST: usize = 160;
+    let words = error.to_string();
+    match words.char_indices().nth(LONGEST) {
+        None => words,
+        Some((end, _)) => format!("{}… at line {} column {}", &words[..end], error.line(), error.column()),
+    }
+}
+
 /// Everything that is wrong in one file or body. Never empty when returned as an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems {

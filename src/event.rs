@@ -10,6 +10,7 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde::de::Error as _;
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
@@ -173,7 +174,7 @@ impl<'a> Event<'a> {
     /// Parses a structured-mode message.
     pub fn structured(message: &'a [u8], times: TimeRange) -> Result<Self, Reject> {
         let text = utf8(message)?;
-        let e: Structured<'a> = serde_json::from_str(text).map_err(|e| diagnose::structured(text, &e))?;
+        let e: Structured<'a> = object(text).map_err(|e| diagnose::structured(text, &e))?;
         Self::build(
             [e.specversion, e.id, e.source, e.kind, e.subject, e.time],
             e.data.get(),
@@ -256,11 +257,20 @@ fn utf8(bytes: &[u8]) -> Result<&str, Reject> {
     })
 }
 
+/// Serde alone would also take an array, as the values of the fields in their order.
+fn object<'a, T: Deserialize<'a>>(text: &'a str) -> serde_json::Result<T> {
+    if text.trim_ascii_start().starts_with('{') {
+        serde_json::from_str(text)
+    } else {
+        Err(serde_json::Error::custom("no object"))
+    }
+}
+
 fn parse_data<'a>(kind: &str, data: &'a str) -> Result<(Cow<'a, str>, Body<'a>), Reject> {
     let wrong = |e: serde_json::Error| diagnose::data(kind, data, &e);
     match kind {
         "usage.feature_click.v1" => {
-            let d: FeatureClick<'a> = serde_json::from_str(data).map_err(wrong)?;
+            let d: FeatureClick<'a> = object(data).map_err(wrong)?;
             feature("data.feature", &d.feature)?;
             optional("data.session", &d.session, MAX_LABEL)?;
             optional("data.element", &d.element, MAX_LABEL)?;
@@ -274,7 +284,7 @@ fn parse_data<'a>(kind: &str, data: &'a str) -> Result<(Cow<'a, str>, Body<'a>),
             ))
         }
         "usage.login.v1" => {
-            let d: Login<'a> = serde_json::from_str(data).map_err(wrong)?;
+            let d: Login<'a> = object(data).map_err(wrong)?;
             optional("data.session", &d.session, MAX_LABEL)?;
             optional("data.method", &d.method, MAX_LABEL)?;
             let success = match d.outcome.as_ref() {
@@ -292,7 +302,7 @@ fn parse_data<'a>(kind: &str, data: &'a str) -> Result<(Cow<'a, str>, Body<'a>),
             ))
         }
         "usage.feedback.v1" => {
-            let d: Feedback<'a> = serde_json::from_str(data).map_err(wrong)?;
+            let d: Feedback<'a> = object(data).map_err(wrong)?;
             optional("data.category", &d.category, MAX_LABEL)?;
             optional("data.comment", &d.comment, MAX_COMMENT)?;
             if let Some(key) = &d.feature {

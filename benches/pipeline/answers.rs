@@ -25,6 +25,8 @@ const DAYS: u64 = 110;
 const ATTENDANCE: u64 = 70;
 const BATCH: u64 = 250_000;
 const FEATURES: u64 = 200;
+/// Of the 41 features that are for a user's role, so many are used by that user.
+const FAVOURITES: u64 = 8;
 const WARM_UP: usize = 5;
 const REQUESTS: usize = 60;
 const TARGET_MS: f64 = 50.0;
@@ -192,7 +194,9 @@ fn roster(people: u64, first: Date) -> [String; 2] {
     [rows, version]
 }
 
-/// Each visit is a login and some clicks, within ten hours; one user in twenty works at night.
+/// Each visit is a login and some clicks, within ten hours; one user in twenty works at night. Half of the clicks go to the
+/// user's first favourite, a sixth to the second and so on: about 3 features on a day and 8 in a month. Logs of a help
+/// desk and of a permit desk have 1.9 and 3.6 on a day, 3.1 and 5.1 in a month.
 fn events_sql(dates: &str, days: u64, users: u64, per_visit: u64) -> String {
     format!(
         "INSERT INTO events (system, type, time, user, feature, session, outcome, method, source, identity, zone,
@@ -207,8 +211,9 @@ fn events_sql(dates: &str, days: u64, users: u64, per_visit: u64) -> String {
         (
             SELECT number, [{dates}][1 + intDiv(number, {users} * {per_visit})] AS day, intDiv(number, {per_visit}) % {users} AS u,
                 number % {per_visit} = 0 AS is_login, cityHash64(u, day) AS visit, cityHash64(number, day) AS r,
-                intDiv(r, 10000) % 1000 / 1000 AS skewed,
-                toUInt32(if(r % 10 < 3, 20 * pow(skewed, 2), 20 + u % 8 * 21 + 21 * pow(skewed, 2))) AS f
+                least({FAVOURITES} - 1, toUInt32(1 / (1 - intDiv(r, 10000) % 100000 / 100000)) - 1) AS place,
+                (place * 7 + cityHash64(u)) % 41 AS own,
+                toUInt32(if(own < 20, own, u % 8 * 21 + own)) AS f
             FROM numbers({days} * {users} * {per_visit})
             WHERE u % 10 != 0 AND visit % 100 < {ATTENDANCE}
         )"

@@ -13,14 +13,15 @@ say() { echo "tools: $*"; }
 fail() { say "$*" >&2; exit 1; }
 need() { command -v "$1" >/dev/null 2>&1 || fail "$1 is missing; install $2 and run \`make tools\` again"; }
 
-# The compiler and make build librdkafka.
+# The compiler, make and OpenSSL build librdkafka; the tests make certificates with openssl.
 debian_packages() {
     missing=
-    for pair in make:make cc:gcc c++:g++ pkg-config:pkg-config; do
+    for pair in make:make cc:gcc c++:g++ pkg-config:pkg-config openssl:openssl; do
         command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
     done
     [ -e /usr/include/stdio.h ] || missing="$missing libc6-dev"
     [ -e /usr/include/zlib.h ] || missing="$missing zlib1g-dev"
+    [ -e /usr/include/openssl/ssl.h ] || missing="$missing libssl-dev"
     [ -n "$missing" ] || return 0
     command -v apt-get >/dev/null 2>&1 || fail "missing:$missing; install them with your system's package manager"
     if [ "$(id -u)" -ne 0 ]; then

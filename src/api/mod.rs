@@ -31,6 +31,8 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub use self::events::Mode;
+
 use self::auth::Tokens;
 use self::error::Error;
 use self::events::Collector;

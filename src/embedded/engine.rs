@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use crate::config::Config;
+use crate::config::{Config, PREFIX};
 
 use super::child::{Child, Output};
 
@@ -56,13 +56,15 @@ impl Engine {
         self.dir.join("uptake.toml")
     }
 
-    /// What the child must share with us, whether it came from a file or the environment.
+    /// What the child must share with us, whether it came from a file or the environment. It gets no other settings.
     fn write_config(&self, config: &Config) -> anyhow::Result<()> {
         let embedded = &config.embedded;
         let mut child = toml::Table::new();
         child.insert("clickhouse".to_owned(), toml::toml! { user = "" password = "" }.into());
-        child["clickhouse"]["user"] = config.clickhouse.user.clone().into();
-        child["clickhouse"]["password"] = config.clickhouse.password.expose().into();
+        let mut clickhouse = config.clickhouse.clone();
+        clickhouse.read_password()?;
+        child["clickhouse"]["user"] = clickhouse.user.into();
+        child["clickhouse"]["password"] = clickhouse.password.expose().into();
         let mut section = toml::Table::new();
         let library = std::path::absolute(&embedded.chdb_library)?;
         for (key, value) in [
@@ -96,6 +98,9 @@ impl Engine {
             .arg(self.config_file())
             .args(["clickhouse", "--listen", &self.listen.to_string(), "--data"])
             .arg(&self.dir);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with(PREFIX)) {
+            command.env_remove(name);
+        }
         let (mut child, stdout) = Child::spawn("ClickHouse's engine", command, &log, Output::Piped).await?;
         let ready = tokio::time::timeout(START_TIMEOUT, tokio::task::spawn_blocking(|| ready_line(stdout))).await;
         let line = match ready {

@@ -198,7 +198,7 @@ impl Children {
 
     /// `config` with the addresses at which they are reached.
     fn addressed(&self, mut config: Config) -> Config {
-        config.kafka.brokers = self.kafka.address();
+        config.use_embedded_kafka(self.kafka.address());
         config.clickhouse.url = self.engine.url();
         config
     }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use crate::error::told_json;
+
 /// Why an event was refused: the stable code in metrics, in the dead letter and in `rejects`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
@@ -141,7 +143,7 @@ pub(super) fn required(place: &str, value: &str, max: usize) -> Result<(), Rejec
 
 /// What is wrong with a structured-mode message that did not parse.
 pub(super) fn structured(text: &str, error: &serde_json::Error) -> Reject {
-    let object = match object(MESSAGE, text, error) {
+    let object = match object(MESSAGE, text) {
         Ok(object) => object,
         Err(reject) => return reject,
     };
@@ -161,7 +163,7 @@ pub(super) fn structured(text: &str, error: &serde_json::Error) -> Reject {
 
 /// What is wrong with the `data` of a known event type that did not parse.
 pub(super) fn data(kind: &str, text: &str, error: &serde_json::Error) -> Reject {
-    let object = match object("data", text, error) {
+    let object = match object("data", text) {
         Ok(object) => object,
         Err(reject) => return reject,
     };
@@ -182,11 +184,11 @@ pub(super) fn data(kind: &str, text: &str, error: &serde_json::Error) -> Reject 
     problem.unwrap_or_else(|| invalid_json("data", error))
 }
 
-fn object(place: &str, text: &str, error: &serde_json::Error) -> Result<Map<String, Value>, Reject> {
+fn object(place: &str, text: &str) -> Result<Map<String, Value>, Reject> {
     match serde_json::from_str(text) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(other) => Err(Reject::new(Reason::WrongType, place, type_name(&other), "an object")),
-        Err(_) => Err(invalid_json(place, error)),
+        Err(error) => Err(invalid_json(place, &error)),
     }
 }
 
@@ -194,7 +196,7 @@ fn invalid_json(place: &str, error: &serde_json::Error) -> Reject {
     Reject::new(
         Reason::InvalidJson,
         place,
-        format!("not JSON ({error})"),
+        format!("not JSON ({})", told_json(error)),
         "one JSON object",
     )
 }

@@ -73,6 +73,19 @@ fn the_json_schemas_and_the_parser_agree_on_every_example() {
 }
 
 #[test]
+fn a_sentence_repeats_no_more_than_a_piece_of_what_is_wrong() {
+    let comment = "long ".repeat(1_000);
+    for more in [r#""more":1e999"#, r#""score":5"#] {
+        let message = format!(
+            r#"{{"specversion":"1.0","id":"1","source":"/erp","type":"usage.feedback.v1","subject":"u-1",
+            "time":"2026-03-02T08:15:30Z","data":{{"system":"erp","score":"{comment}",{more}}}}}"#
+        );
+        let sentence = Event::structured(message.as_bytes(), TIMES).unwrap_err().sentence();
+        assert!(sentence.len() < 400, "{sentence}");
+    }
+}
+
+#[test]
 fn bytes_that_are_not_utf8_are_refused_with_their_place() {
     let reject = Event::structured(b"{\"id\":\"\xff\"}", TIMES).unwrap_err();
     assert_eq!(reject.reason, Reason::InvalidUtf8);

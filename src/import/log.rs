@@ -1,7 +1,8 @@
 //! Reading a log, CSV or NDJSON, record by record, from any position.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Seek, SeekFrom};
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use anyhow::Context;
@@ -10,7 +11,7 @@ use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
-use crate::error::BadInput;
+use crate::error::{BadInput, told_json};
 
 const BUFFER_BYTES: usize = 1 << 20;
 
@@ -59,8 +60,6 @@ pub enum Next {
 pub struct Log {
     source: Source,
     position: Position,
-    /// The line on which the current record begins.
-    line: u64,
     scratch: Vec<u8>,
 }
 
@@ -96,28 +95,16 @@ impl Log {
                 },
             },
             position: Position::default(),
-            line: 1,
             scratch: Vec::new(),
         };
         log.note_position();
         Ok(log)
     }
 
-    /// Goes on after `position`, which was taken from a log of the same file.
-    pub fn seek(&mut self, position: Position) -> anyhow::Result<()> {
-        match &mut self.source {
-            Source::Csv { reader, .. } => {
-                let mut at = csv::Position::new();
-                at.set_byte(position.byte)
-                    .set_line(position.lines + 1)
-                    .set_record(position.records + 1);
-                reader.seek(at)?;
-            }
-            Source::Ndjson { reader, .. } => {
-                reader.seek(SeekFrom::Start(position.byte))?;
-            }
-        }
-        self.position = position;
+    /// Reads on to `position`, which was taken from a log of the same file. A CSV reader that is put there instead would
+    /// take a byte order mark at the start of the next record for that of the file, and leave it out.
+    pub fn skip_to(&mut self, position: Position) -> anyhow::Result<()> {
+        while self.position.records < position.records && self.advance()? != Next::End {}
         Ok(())
     }
 
@@ -127,11 +114,9 @@ impl Log {
             Source::Csv {
                 reader, record, fields, ..
             } => {
-                self.line = self.position.lines + 1;
                 if !reader.read_byte_record(record).context("reading the log")? {
                     return Ok(Next::End);
                 }
-                self.line = record.position().map_or(self.line, csv::Position::line);
                 if record.len() == *fields {
                     Next::Record
                 } else {
@@ -151,11 +136,12 @@ impl Log {
                 }
                 self.position.byte += read as u64;
                 self.position.lines += 1;
-                self.line = self.position.lines;
                 line.truncate(line.trim_ascii_end().len());
                 if !line.is_empty() {
-                    break pick(line, names, values)
-                        .map_or_else(|e| Next::Malformed(format!("a JSON object ({e})")), |()| Next::Record);
+                    break pick(line, names, values).map_or_else(
+                        |e| Next::Malformed(format!("a JSON object ({})", told_json(&e))),
+                        |()| Next::Record,
+                    );
                 }
             },
         };
@@ -178,18 +164,22 @@ impl Log {
 
     /// The line on which the current record begins, from 1.
     pub fn line(&self) -> u64 {
-        self.line
+        match &self.source {
+            Source::Csv { reader, record, .. } => record
+                .position()
+                .map_or(0, |before| before.line() + line_ends(reader.get_ref(), before.byte())),
+            Source::Ndjson { .. } => self.position.lines,
+        }
     }
 
     /// The value of the current record, empty when it has none, or no such column was asked for. `Err`: not UTF-8.
     pub fn value(&self, role: Role) -> Result<&str, std::borrow::Cow<'_, str>> {
         match &self.source {
             Source::Csv { record, wanted, .. } => {
-                let bytes = wanted[role as usize]
-                    .and_then(|i| record.get(i))
-                    .unwrap_or_default()
-                    .trim_ascii();
-                std::str::from_utf8(bytes).map_err(|_| String::from_utf8_lossy(bytes))
+                let bytes = wanted[role as usize].and_then(|i| record.get(i)).unwrap_or_default();
+                std::str::from_utf8(bytes)
+                    .map(str::trim)
+                    .map_err(|_| String::from_utf8_lossy(bytes))
             }
             Source::Ndjson { values, .. } => Ok(values[role as usize].as_deref().unwrap_or_default().trim()),
         }
@@ -253,6 +243,22 @@ fn open_csv(file: File, delimiter: u8, columns: &Columns, path: &Path) -> anyhow
         reader,
         wanted,
     })
+}
+
+/// How many lines end between `byte` and the next record: a CSV reader leaves it the `\n` of a `\r\n` and blank lines.
+/// What cannot be read counts as none, as this is only asked for a message.
+fn line_ends(file: &File, mut byte: u64) -> u64 {
+    let mut ends = 0;
+    let mut buffer = [0; 512];
+    while let Ok(read @ 1..) = file.read_at(&mut buffer, byte) {
+        let blank = buffer[..read].iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+        ends += buffer[..blank].iter().filter(|&&b| b == b'\n').count() as u64;
+        if blank < read {
+            break;
+        }
+        byte += read as u64;
+    }
+    ends
 }
 
 /// Takes the values of the keys `names` from a JSON object; the text of a value that is a string, number or boolean.

@@ -4,14 +4,14 @@
 //! what was checked. An event's id is a hash of source, record number and record: a log sent twice counts once, and of a
 //! log that has grown only the new records are sent.
 
-mod action;
+pub mod action;
 mod derive;
-mod log;
+pub mod log;
 mod pass;
 mod progress;
 mod send;
 mod state;
-mod time;
+pub mod time;
 
 use std::path::{Path, PathBuf};
 

@@ -207,7 +207,7 @@ fn send_rows(
     stopped: &dyn Fn() -> bool,
 ) -> anyhow::Result<Option<u64>> {
     let mut log = plan.open()?;
-    log.seek(checked.resume.position)?;
+    log.skip_to(checked.resume.position)?;
     let envelope = Envelope::new(plan.rules.kind, &plan.source, &plan.system);
     let mut progress = Progress::new("sending", checked.resume.position, checked.bytes);
     let mut event = String::new();

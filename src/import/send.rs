@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
@@ -14,7 +14,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use super::state::Mark;
 use crate::config;
 use crate::error::BadInput;
-use crate::store::topics;
+use crate::store::{login, topics};
 
 /// Records between two marks.
 const STRETCH: u64 = 20_000;
@@ -38,7 +38,13 @@ struct Deliveries {
     failure: OnceLock<KafkaError>,
 }
 
-impl ClientContext for Deliveries {}
+impl ClientContext for Deliveries {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, token_file: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        login::token(token_file)
+    }
+}
 
 impl ProducerContext for Deliveries {
     type DeliveryOpaque = Arc<AtomicU64>;
@@ -55,6 +61,7 @@ impl ProducerContext for Deliveries {
 impl Sender {
     /// Connects; the error says which address was tried, for how long, or that the topic does not exist.
     pub fn connect(kafka: &config::Kafka) -> anyhow::Result<Self> {
+        topics::check_access(kafka)?;
         let timeout = Duration::from_millis(kafka.connect_timeout_ms);
         let producer: ThreadedProducer<Deliveries> = topics::client_config(kafka)
             .set("enable.idempotence", "true")

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
+use rdkafka::client::OAuthToken;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionList;
@@ -21,8 +22,10 @@ use super::writer::Writer;
 use super::zones::Zones;
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::store::{Store, topics};
+use crate::store::{Store, login, topics};
 
+/// The longest the last report of a session may take.
+const LAST_REPORT: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(50);
 /// A full batch waits for its turn this part of the session timeout before Kafka is paused: to pause throws away what is
 /// fetched, and to wait longer would look like a worker that hangs.
@@ -38,6 +41,12 @@ pub struct Callbacks(Arc<Member>);
 pub type GroupConsumer = BaseConsumer<Callbacks>;
 
 impl ClientContext for Callbacks {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, token_file: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        login::token(token_file)
+    }
+
     fn stats(&self, statistics: Statistics) {
         let member = &self.0;
         let open: Vec<i32> = lock(&member.chain).open_partitions().collect();
@@ -104,12 +113,14 @@ impl Session {
     ) -> anyhow::Result<Self> {
         let config = Arc::new(config.clone());
         let metrics = metrics.ingest.clone();
-        let writer = Writer::new(&config, store, zones.clone(), metrics.clone())?;
+        let topic_id = Arc::default();
+        let writer = Writer::new(&config, store, zones.clone(), metrics.clone(), Arc::clone(&topic_id))?;
         let takeover = Takeover {
             store: store.clone(),
             topic: config.kafka.topic.clone(),
             identity_memory: config.ingest.identity_memory,
             kafka_timeout: Duration::from_millis(config.kafka.connect_timeout_ms),
+            topic_id,
         };
         let chain = Chain::new(config.clone(), metrics.clone(), zones);
         let member = Arc::new(Member::new(config, metrics, chain, writer, takeover));
@@ -134,17 +145,24 @@ impl Session {
             consumer,
             store,
         } = self;
-        let reporting = shutdown.child_token();
+        let reporting = CancellationToken::new();
         let _stop_reporting = reporting.clone().drop_guard();
         let (topic, worker) = (member.config.kafka.topic.clone(), format!("{}", std::process::id()));
-        tokio::spawn(member.progress.clone().report(store, topic, worker, reporting));
+        let reports = tokio::spawn(member.progress.clone().report(store, topic, worker, reporting.clone()));
+        tokio::spawn(member.clone().watch_topic());
         let shutdown = shutdown.clone();
+        // What a consumer that is dropped owned is forgotten, and the last report is still to tell of it.
+        let kept = consumer.clone();
         let polling = tokio::task::spawn_blocking(move || {
             let result = poll_loop(&member, &consumer, &shutdown);
             member.stop();
             result
         });
-        polling.await.context("the polling thread ended with a panic")?
+        let ended = polling.await.context("the polling thread ended with a panic")?;
+        reporting.cancel();
+        let _without_clickhouse = tokio::time::timeout(LAST_REPORT, reports).await;
+        drop(kept);
+        ended
     }
 }
 

@@ -7,16 +7,21 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use serde_json::json;
+use uuid::Uuid;
 
 use super::batch::DeadLetter;
+use crate::store::login::Login;
+use crate::store::topic_id::topic_id;
 use crate::store::{Store, topics};
 use crate::{config, event};
 
+const TOPIC_ID_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Sends dead letters and waits until every replica has them.
 pub struct DeadLetters {
-    producer: FutureProducer,
+    producer: FutureProducer<Login>,
     topic: String,
     source_topic: String,
 }
@@ -28,7 +33,7 @@ impl DeadLetters {
             .set("enable.idempotence", "true")
             .set("message.max.bytes", topics::REJECT_MAX_BYTES)
             .set("linger.ms", "5")
-            .create()
+            .create_with_context(Login)
             .context("the dead-letter producer cannot be made")?;
         Ok(Self {
             producer,
@@ -52,6 +57,13 @@ impl DeadLetters {
                 .map_err(|(error, _)| anyhow!("dead letter {key} to {}: {error}", self.topic))
         });
         try_join_all(sends).await.map(drop)
+    }
+
+    /// The id of a topic, asked through the connection that is there; `None` when Kafka does not tell it now.
+    pub async fn topic_id(&self, topic: &str) -> Option<Uuid> {
+        let (producer, topic) = (self.producer.clone(), topic.to_owned());
+        let ask = move || topic_id(producer.client(), &topic, TOPIC_ID_TIMEOUT).ok();
+        tokio::task::spawn_blocking(ask).await.ok().flatten()
     }
 
     /// The message's own headers, then ours.

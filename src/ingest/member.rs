@@ -28,6 +28,7 @@ type Effect = protocol::Effect<Arc<Batch>, IdentityMemory>;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+const LOOK_AT_TOPIC: Duration = Duration::from_secs(1);
 
 /// One membership in the group: the protocol's state and all that its effects work on. The polling thread, the rebalance
 /// callbacks on it and the tasks that write share it.
@@ -110,6 +111,23 @@ impl Member {
     pub fn fail(self: &Arc<Self>, error: anyhow::Error) {
         lock(&self.failure).get_or_insert(error);
         self.tell(Input::Lost);
+    }
+
+    /// Ends the membership when the topic is another one than it reads: librdkafka goes on at its old offsets then, and what
+    /// stands before them would be lost.
+    pub async fn watch_topic(self: Arc<Self>) {
+        while self.writer.is_same_topic().await {
+            if self
+                .abort
+                .run_until_cancelled(tokio::time::sleep(LOOK_AT_TOPIC))
+                .await
+                .is_none()
+            {
+                return;
+            }
+        }
+        let topic = &self.config.kafka.topic;
+        self.fail(anyhow!("topic {topic} was deleted and created anew"));
     }
 
     /// Nobody polls any more: whatever is still under way stops.

@@ -12,7 +12,7 @@ mod batch;
 mod chain;
 mod consumer;
 mod dead_letter;
-mod envelope;
+pub mod envelope;
 mod identity;
 mod insert;
 mod liveness;
@@ -20,10 +20,10 @@ mod member;
 mod preflight;
 mod progress;
 mod protocol;
-mod row;
+pub mod row;
 mod takeover;
 mod writer;
-mod zones;
+pub mod zones;
 
 pub use insert::with_settings as with_insert_settings;
 pub use row::COLUMNS as ROW_COLUMNS;
@@ -38,7 +38,7 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::ops::{self, Health};
 use crate::reconcile;
-use crate::store::{Store, migrate, rebuild};
+use crate::store::{Store, migrate, rebuild, topics};
 
 /// The pause before a worker that failed joins the group again.
 const REJOIN: Duration = Duration::from_secs(2);
@@ -51,6 +51,7 @@ pub async fn work(config: Config, metrics: Arc<Metrics>, shutdown: CancellationT
         .await?;
     migrate::check(&store, &config).await?;
     preflight::check(&store).await?;
+    topics::wait_for_access(&config.kafka).await?;
 
     let zones = tokio::sync::watch::Sender::new(Arc::new(zones::Zones::load(&store).await?));
     let background = shutdown.child_token();

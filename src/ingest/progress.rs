@@ -75,11 +75,24 @@ impl Progress {
         }
     }
 
+    /// The statistics come once a second; what was committed since counts too, so that the last report of a worker that stops
+    /// tells of its last commit.
+    fn standings(&self) -> BTreeMap<i32, Standing> {
+        let mut standings = lock(&self.standings).clone();
+        for (partition, covered) in lock(&self.committed).iter() {
+            if let Some(standing) = standings.get_mut(partition) {
+                standing.committed = standing.committed.max(covered.next_offset as u64);
+                standing.end = standing.end.max(standing.committed);
+            }
+        }
+        standings
+    }
+
     /// Writes the standings to `ingest_progress` every few seconds until shutdown, and once more then.
     pub async fn report(self: Arc<Self>, store: Store, topic: String, worker: String, shutdown: CancellationToken) {
         loop {
             let running = shutdown.run_until_cancelled(tokio::time::sleep(REPORT)).await.is_some();
-            let standings = lock(&self.standings).clone();
+            let standings = self.standings();
             if !standings.is_empty()
                 && let Err(error) = write(&store, &topic, &worker, &standings).await
             {

@@ -3,19 +3,21 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clickhouse::Row;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 use serde::Deserialize;
+use uuid::Uuid;
 
 use super::identity::IdentityMemory;
 use super::insert::comment_prefix;
 use crate::event::Identity;
 use crate::store::Store;
+use crate::store::topic_id::topic_id;
 
 const POLL: Duration = Duration::from_millis(50);
 const RETRY: Duration = Duration::from_secs(1);
@@ -26,6 +28,8 @@ pub struct Takeover {
     pub topic: String,
     pub identity_memory: usize,
     pub kafka_timeout: Duration,
+    /// The topic that this membership reads, by its id; set by the first takeover.
+    pub topic_id: Arc<OnceLock<Uuid>>,
 }
 
 #[derive(Row, Deserialize)]
@@ -78,31 +82,43 @@ impl Takeover {
         consumer: Arc<BaseConsumer<C>>,
         partitions: &[i32],
     ) -> anyhow::Result<BTreeMap<i32, u64>> {
-        let mut asked = TopicPartitionList::new();
-        for &partition in partitions {
-            asked.add_partition(&self.topic, partition);
-        }
-        let timeout = self.kafka_timeout;
-        let committed = tokio::task::spawn_blocking(move || consumer.committed_offsets(asked, timeout))
-            .await?
-            .with_context(|| {
+        let (topic, timeout, known) = (self.topic.clone(), self.kafka_timeout, self.topic_id.clone());
+        let partitions = partitions.to_vec();
+        let ask = move || {
+            let id = topic_id(consumer.client(), &topic, timeout)?;
+            if *known.get_or_init(|| id) != id {
+                bail!("topic {topic} was deleted and created anew");
+            }
+            let mut asked = TopicPartitionList::new();
+            for partition in partitions {
+                asked.add_partition(&topic, partition);
+            }
+            let committed = consumer.committed_offsets(asked, timeout).with_context(|| {
                 format!(
                     "Kafka did not tell the committed offsets within {} s",
                     timeout.as_secs()
                 )
             })?;
-        let offset = |offset| {
-            if let Offset::Offset(offset) = offset {
-                offset.max(0) as u64
-            } else {
-                0
-            }
+            let start = |element: &TopicPartitionListElem<'_>| {
+                let partition = element.partition();
+                // Committed for a topic that is gone: this one has not been read at all.
+                if !element.metadata().is_empty() && element.metadata() != id.to_string() {
+                    tracing::warn!(
+                        topic,
+                        partition,
+                        "the topic was created anew and is read from its beginning"
+                    );
+                    consumer.seek(&topic, partition, Offset::Beginning, timeout)?;
+                    return Ok((partition, 0));
+                }
+                match element.offset() {
+                    Offset::Offset(offset) => Ok((partition, offset.max(0) as u64)),
+                    _ => Ok((partition, 0)),
+                }
+            };
+            committed.elements().iter().map(start).collect()
         };
-        Ok(committed
-            .elements()
-            .iter()
-            .map(|element| (element.partition(), offset(element.offset())))
-            .collect())
+        tokio::task::spawn_blocking(ask).await?
     }
 
     async fn count_inserts(&self, partitions: &[i32]) -> anyhow::Result<u64> {

@@ -1,7 +1,7 @@
 //! The attempts to write a batch: its rows, its dead letters, the commit of exactly what it covers. Which one comes when, and
 //! how often, is the [`protocol`](super::protocol)'s to say.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Context;
 use jiff::Timestamp;
@@ -27,6 +27,7 @@ pub struct Writer {
     dead_letters: DeadLetters,
     zones: watch::Receiver<Arc<Zones>>,
     metrics: IngestMetrics,
+    topic_id: Arc<OnceLock<Uuid>>,
 }
 
 /// The group has gone on without this worker: what it read is read again by the new owner. An old generation alone does not say
@@ -52,8 +53,10 @@ impl Writer {
         store: &Store,
         zones: watch::Receiver<Arc<Zones>>,
         metrics: IngestMetrics,
+        topic_id: Arc<OnceLock<Uuid>>,
     ) -> anyhow::Result<Self> {
         Ok(Self {
+            topic_id,
             store: store.clone(),
             topic: config.kafka.topic.clone(),
             inserter: Inserter::new(store, &config.kafka.topic, Uuid::new_v4()),
@@ -91,7 +94,17 @@ impl Writer {
             .context("dead letters cannot be recorded in ClickHouse")
     }
 
-    /// This is the only place that moves an offset.
+    /// Whether the topic is still the one that this membership reads; also while that is not known.
+    pub async fn is_same_topic(&self) -> bool {
+        let Some(&known) = self.topic_id.get() else { return true };
+        self.dead_letters
+            .topic_id(&self.topic)
+            .await
+            .is_none_or(|id| id == known)
+    }
+
+    /// This is the only place that moves an offset. It goes with the id of its topic: in one that is created anew under the
+    /// same name it means nothing.
     pub async fn commit<C: ConsumerContext + 'static>(
         &self,
         batch: &Batch,
@@ -99,7 +112,11 @@ impl Writer {
     ) -> anyhow::Result<()> {
         let mut offsets = TopicPartitionList::new();
         for (&partition, covered) in &batch.covered {
-            offsets.add_partition_offset(&self.topic, partition, Offset::Offset(covered.next_offset))?;
+            let mut element = offsets.add_partition(&self.topic, partition);
+            element.set_offset(Offset::Offset(covered.next_offset))?;
+            if let Some(id) = self.topic_id.get() {
+                element.set_metadata(id.to_string());
+            }
         }
         tokio::task::spawn_blocking(move || consumer.commit(&offsets, CommitMode::Sync)).await??;
         Ok(())

@@ -32,7 +32,7 @@ pub struct RejectsTotal {
 
 const SQL: &str = "\
 SELECT reason, refused, retried
-FROM rejects_by_reason(system = {system:String}, from = {from:Date}, to = {to:Date})
+FROM {{rejects_by_reason}}
 ORDER BY reason";
 
 pub async fn ask(reader: &Reader, system: SystemContext, window: Window) -> Result<Rejects, Error> {

@@ -22,6 +22,7 @@ use super::topic::{self, DeadLetter};
 use crate::config::{self, Config};
 use crate::error::BadInput;
 use crate::event::TimeRange;
+use crate::store::login::Login;
 use crate::store::retries::Retry;
 use crate::store::{Store, topics};
 
@@ -137,7 +138,7 @@ impl Tally {
 
 /// To the topic of events, with a note of each.
 struct Sender {
-    producer: FutureProducer,
+    producer: FutureProducer<Login>,
     kafka: config::Kafka,
     /// How many the topic has now.
     partitions: i32,
@@ -148,13 +149,14 @@ impl Sender {
     fn new(config: &Config) -> anyhow::Result<Self> {
         let kafka = config.kafka.clone();
         let timeout = Duration::from_millis(kafka.connect_timeout_ms);
-        let producer: FutureProducer = topics::client_config(&kafka)
+        topics::check_access(&kafka)?;
+        let producer: FutureProducer<Login> = topics::client_config(&kafka)
             .set("acks", "all")
             .set("enable.idempotence", "true")
             .set("message.max.bytes", topics::REJECT_MAX_BYTES)
             .set("linger.ms", "5")
             .set("message.timeout.ms", "60000")
-            .create()
+            .create_with_context(Login)
             .context("configuration: kafka")?;
         let metadata = producer
             .client()

@@ -15,6 +15,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::Origin;
 use crate::config::Kafka;
 use crate::event::{self, Event, Reject, TimeRange};
+use crate::store::login::Login;
 use crate::store::topics;
 
 /// What our own headers begin with; no producer's header does.
@@ -117,13 +118,16 @@ pub fn read(
     since: Option<Timestamp>,
     mut each: impl FnMut(DeadLetter) -> ControlFlow<()>,
 ) -> anyhow::Result<()> {
-    let consumer: BaseConsumer = topics::client_config(kafka)
+    topics::check_access(kafka)?;
+    let consumer: BaseConsumer<Login> = topics::client_config(kafka)
         .set("group.id", "uptake-rejected")
         .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")
         .set("auto.offset.reset", "earliest")
-        .create()
+        .create_with_context(Login)
         .context("configuration: kafka")?;
+    // Nothing comes before there is an assignment, but a login by token begins here.
+    let _ = consumer.poll(Duration::ZERO);
     let place = format!("Kafka at {}, topic {}", kafka.brokers, kafka.rejected_topic);
     let timeout = Duration::from_millis(kafka.connect_timeout_ms);
     let mut ends = assign(&consumer, &kafka.rejected_topic, since, timeout).with_context(|| place.clone())?;
@@ -160,7 +164,7 @@ pub fn read(
 
 /// Assigns every partition that has something to read; partition → offset at which it ends now.
 fn assign(
-    consumer: &BaseConsumer,
+    consumer: &BaseConsumer<Login>,
     topic: &str,
     since: Option<Timestamp>,
     timeout: Duration,

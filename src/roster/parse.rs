@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{Context, Entitlement, Format, Kind, Roster};
 use crate::definition::{self, FIRST_DAY, LAST_DAY, is_label};
-use crate::error::Problems;
+use crate::error::{Problems, told_json};
 
 pub const COLUMNS: [&str; 9] = [
     "user_id",
@@ -57,7 +57,7 @@ fn read_csv(text: &str, context: &Context, problems: &mut Problems) -> Vec<Read>
     let mut rows = Vec::new();
     let mut record = StringRecord::new();
     while reader.read_record(&mut record).unwrap_or(false) {
-        let number = record.position().map_or(0, csv::Position::line);
+        let number = record.position().map_or(0, |before| line(text, before));
         if record.len() != header.len() {
             let shown = record.iter().collect::<Vec<_>>().join(",");
             problems.push(
@@ -77,6 +77,15 @@ fn read_csv(text: &str, context: &Context, problems: &mut Problems) -> Vec<Read>
         ));
     }
     rows
+}
+
+/// The line on which a record begins. `before`: where its reader stood, which leaves it the `\n` of a `\r\n` and blank lines.
+fn line(text: &str, before: &csv::Position) -> u64 {
+    let rest = text.bytes().skip(before.byte() as usize);
+    let ends = rest
+        .take_while(|byte| matches!(byte, b'\r' | b'\n'))
+        .filter(|&byte| byte == b'\n');
+    before.line() + ends.count() as u64
 }
 
 /// Where each of [`COLUMNS`] stands; `None` when the header is not exactly those columns.
@@ -110,7 +119,11 @@ fn read_json(text: &str, context: &Context, problems: &mut Problems) -> Vec<Read
         Err(e) => {
             let shown = text.lines().nth(e.line().saturating_sub(1)).unwrap_or_default();
             let place = format!("line {}, column {}", e.line(), e.column());
-            problems.push(place, shown.trim(), format!("a JSON array of objects ({e})"));
+            problems.push(
+                place,
+                shown.trim(),
+                format!("a JSON array of objects ({})", told_json(&e)),
+            );
             return Vec::new();
         }
     };
@@ -120,7 +133,8 @@ fn read_json(text: &str, context: &Context, problems: &mut Problems) -> Vec<Read
         let before = problems.list.len();
         for (key, value) in item {
             if !COLUMNS.contains(&key.as_str()) {
-                problems.push(place(key), key, format!("only the keys {}", COLUMNS.join(",")));
+                let expected = format!("only the keys {}", COLUMNS.join(","));
+                problems.push(format!("item {number}"), key, expected);
             } else if !value.is_string() && !value.is_null() {
                 problems.push(place(key), &value.to_string(), "text or null");
             }

@@ -115,7 +115,7 @@ fn a_wrong_header_is_told_whole() {
 fn bad_json_is_told_by_item_and_key() {
     insta::assert_snapshot!(refused(parse(r#"[{"user_id":"a","entitled_from":"2026-01-01"},{"user_id":7,"dept":"x"},{"user_id":"b"}]"#, Format::Json, None)), @r#"
     r: 3 problems; nothing of it was applied
-      item 2, dept: "dept": expected only the keys user_id,kind,unit,role,tier,site,phase,entitled_from,entitled_to
+      item 2: "dept": expected only the keys user_id,kind,unit,role,tier,site,phase,entitled_from,entitled_to
       item 2, user_id: "7": expected text or null
       item 3, entitled_from: "": expected a date YYYY-MM-DD from 1970-01-01 to 2149-06-06
     "#);
@@ -123,6 +123,32 @@ fn bad_json_is_told_by_item_and_key() {
     r: 1 problem; nothing of it was applied
       line 1, column 0: "{}": expected a JSON array of objects (invalid type: map, expected a sequence at line 1 column 0)
     "#);
+}
+
+#[test]
+fn the_line_of_a_row_is_named_whatever_stands_above_it() {
+    for above in ["", "\n", "\r\n\r\n", "\na,,\"Sales\nEast\",,,,,2026-01-01,\n\n"] {
+        let text = format!("{HEADER}\r\n{above}b,robot,,,,,,2026-01-01,\n");
+        let line = 2 + above.matches('\n').count();
+        let told = refused(csv(&text));
+        assert!(
+            told.contains(&format!("\n  line {line}, column kind")),
+            "{above:?}: {told}"
+        );
+    }
+}
+
+#[test]
+fn what_is_told_repeats_no_more_than_a_piece_of_the_text() {
+    let long = "long ".repeat(1_000);
+    for text in [
+        format!("[\"{long}\"]"),
+        format!("[{{\"{long}\\n\":1}}]"),
+        format!("[{{\"kind\":\"{long}\"}}]"),
+    ] {
+        let told = refused(parse(&text, Format::Json, None));
+        assert!(told.len() < 1_000 && told.lines().count() <= 5, "{told}");
+    }
 }
 
 proptest! {

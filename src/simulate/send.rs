@@ -4,19 +4,25 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
 
 use crate::config;
-use crate::store::topics;
+use crate::store::{login, topics};
 
 /// Remembers the first message that Kafka did not take.
 #[derive(Default)]
 struct FirstFailure(Mutex<Option<KafkaError>>);
 
-impl ClientContext for FirstFailure {}
+impl ClientContext for FirstFailure {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, token_file: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        login::token(token_file)
+    }
+}
 
 impl ProducerContext for FirstFailure {
     type DeliveryOpaque = ();
@@ -39,6 +45,7 @@ pub struct Sender {
 impl Sender {
     /// Fails when the topic cannot be reached within the configured time.
     pub fn connect(config: &config::Kafka) -> anyhow::Result<Self> {
+        topics::check_access(config)?;
         let mut client = topics::client_config(config);
         client
             .set("acks", "all")

@@ -1,16 +1,20 @@
 //! ClickHouse: the only place that knows how to reach it and what its tables are called.
 
+pub mod login;
 pub mod migrate;
 pub mod numbers;
 pub mod rebuild;
 pub mod retries;
 pub mod rollups;
 pub mod systems;
+pub mod topic_id;
 pub mod topics;
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 
 use crate::config;
 
@@ -26,10 +30,13 @@ pub struct Store {
 }
 
 impl Store {
-    /// Does not connect yet; see [`Store::wait`].
+    /// Does not connect yet; see [`Store::wait`]. A configuration with an `https://` address must be resolved.
     pub fn new(config: &config::ClickHouse) -> Self {
         // Validation checks every column's type on both sides and costs nothing that matters beside a query.
-        let client = clickhouse::Client::default()
+        let client = config
+            .tls
+            .clone()
+            .map_or_else(clickhouse::Client::default, encrypted)
             .with_url(&config.url)
             .with_user(&config.user)
             .with_password(config.password.expose())
@@ -103,4 +110,18 @@ impl Store {
         insert.end().await?;
         Ok(())
     }
+}
+
+/// A client that speaks TLS, otherwise like the default one of its library.
+fn encrypted(tls: native_tls::TlsConnector) -> clickhouse::Client {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_keepalive(Some(Duration::from_secs(60)));
+    let mut connector = hyper_tls::HttpsConnector::from((tcp, tls.into()));
+    connector.https_only(true);
+    // ClickHouse closes what was idle for 3 s.
+    let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+        .pool_idle_timeout(Duration::from_secs(2))
+        .build(connector);
+    clickhouse::Client::with_http_client(http)
 }

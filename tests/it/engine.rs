@@ -37,13 +37,13 @@ async fn database() -> (String, Client) {
 }
 
 /// An engine of its own, with limits of its own.
-struct Engine {
+pub struct Engine {
     child: Child,
-    url: String,
+    pub url: String,
 }
 
 impl Engine {
-    fn start(environment: &[(&str, &str)]) -> Self {
+    pub fn start(environment: &[(&str, &str)]) -> Self {
         let mut child = Command::new(PROGRAM)
             .args(["clickhouse", "--listen", "127.0.0.1:0", "--data"])
             .arg(directory("engine"))

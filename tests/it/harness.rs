@@ -1,7 +1,6 @@
 //! What every test stands on: one broker and one engine for the whole run, started by whoever needs them first; for each
 //! test its own database and topics.
 
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -10,16 +9,13 @@ use rdkafka::message::OwnedMessage;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::sync::OnceCell;
-use uptake::config::{self, Config, Secret};
+use uptake::config::{self, Config};
 use uptake::embedded::engine::{Engine, Running};
 use uptake::embedded::kafka::{Broker, Kafka};
 use uptake::store::{Store, migrate};
 
-/// The program under test.
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_uptake");
-
-/// The longest a test waits for anything.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+use crate::common;
+pub use crate::common::{PATIENCE, PROGRAM, config, directory};
 
 /// The shared broker and engine. They die with the process of the tests.
 pub struct Parts {
@@ -58,29 +54,6 @@ pub async fn parts() -> &'static Parts {
         .await
 }
 
-/// The defaults, with what the environment says about where the components are.
-pub fn config() -> Config {
-    let mut config = Config::load(None).expect("the default configuration");
-    config.privacy.secret = Secret::new("the pseudonyms of the tests need a key");
-    config
-}
-
-/// An empty directory of this process. Those of earlier runs are removed.
-pub fn directory(name: &str) -> PathBuf {
-    let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join("it");
-    for entry in std::fs::read_dir(&all).into_iter().flatten().flatten() {
-        let pid = entry.file_name().to_string_lossy().into_owned();
-        if !Path::new("/proc").join(pid).exists() {
-            let _ = std::fs::remove_dir_all(entry.path());
-        }
-    }
-    let dir = all
-        .join(std::process::id().to_string())
-        .join(format!("{name}-{}", unique()));
-    std::fs::create_dir_all(&dir).expect("a directory for the test");
-    dir
-}
-
 /// A database and topics of one test.
 pub struct Fixture {
     /// Resolved: addresses and secret are set.
@@ -100,15 +73,9 @@ impl Fixture {
     /// Not migrated: neither database nor topics exist.
     pub async fn bare() -> Self {
         let parts = parts().await;
-        let name = unique();
         let mut config = config();
         config.data_dir = directory("data");
-        config.kafka.brokers = parts.kafka.clone();
-        config.kafka.topic = format!("events.{name}");
-        config.kafka.rejected_topic = format!("rejected.{name}");
-        config.kafka.group_id = format!("group.{name}");
-        config.clickhouse.url = parts.clickhouse.clone();
-        config.clickhouse.database = format!("test_{name}");
+        common::isolate(&mut config, &parts.kafka, &parts.clickhouse);
         let producer = ClientConfig::new()
             .set("bootstrap.servers", &parts.kafka)
             .set("linger.ms", "5")
@@ -139,22 +106,7 @@ impl Fixture {
 
     /// The program with this fixture's configuration in its environment.
     pub fn program(&self) -> Command {
-        let config = &self.config;
-        let mut program = Command::new(PROGRAM);
-        let settings = [
-            ("DATA_DIR", config.data_dir.display().to_string()),
-            ("KAFKA__BROKERS", config.kafka.brokers.clone()),
-            ("KAFKA__TOPIC", config.kafka.topic.clone()),
-            ("KAFKA__REJECTED_TOPIC", config.kafka.rejected_topic.clone()),
-            ("KAFKA__GROUP_ID", config.kafka.group_id.clone()),
-            ("CLICKHOUSE__URL", config.clickhouse.url.clone()),
-            ("CLICKHOUSE__DATABASE", config.clickhouse.database.clone()),
-            ("PRIVACY__SECRET", config.privacy.secret.expose().to_owned()),
-            ("API__LISTEN", "127.0.0.1:0".to_owned()),
-            ("OPS__LISTEN", "127.0.0.1:0".to_owned()),
-        ];
-        program.envs(settings.map(|(key, value)| (format!("UPTAKE__{key}"), value)));
-        program
+        common::program(&self.config)
     }
 }
 
@@ -204,8 +156,4 @@ pub fn messages(kafka: &config::Kafka, topic: &str) -> Vec<OwnedMessage> {
         );
     }
     messages
-}
-
-fn unique() -> String {
-    uuid::Uuid::new_v4().simple().to_string()[..12].to_owned()
 }

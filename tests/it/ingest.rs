@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan};
 use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::json;
 
+use crate::common::proxy::{Inserts, Proxy};
 use crate::harness::{Fixture, PATIENCE, eventually};
-use crate::proxy::{Inserts, Proxy};
 
 /// An `uptake ingest` process; killed when dropped.
 pub struct Worker(Child);
@@ -415,4 +416,32 @@ async fn ingest_refuses_a_server_on_which_its_promises_do_not_hold() {
         .unwrap();
     let error = refuse();
     assert!(error.contains("run `uptake migrate`"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_created_anew_is_read_from_its_beginning() {
+    let fixture = Fixture::new().await;
+    let _worker = Worker::start(&fixture);
+    produce_clicks(&fixture, 0..100).await;
+    eventually_committed(&fixture, 100).await;
+
+    let kafka = &fixture.config.kafka;
+    let admin: AdminClient<_> = ClientConfig::new()
+        .set("bootstrap.servers", &kafka.brokers)
+        .create()
+        .unwrap();
+    let options = AdminOptions::new();
+    admin.delete_topics(&[&kafka.topic], &options).await.unwrap();
+    eventually("the topic can be created anew", async || {
+        let topic = NewTopic::new(&kafka.topic, kafka.partitions, TopicReplication::Fixed(1));
+        admin.create_topics(&[topic], &options).await.unwrap()[0].is_ok()
+    })
+    .await;
+    // More than the old one had, at once: its last offsets stand in the middle of these.
+    produce_clicks(&fixture, 100..500).await;
+    eventually("all of it is stored", async || {
+        fixture.number("SELECT uniqExact(identity) FROM events").await == 500
+    })
+    .await;
+    assert_counted_once(&fixture, 500).await;
 }

@@ -83,3 +83,30 @@ fn kill(pid: u32) {
             .success()
     );
 }
+
+#[tokio::test]
+async fn a_topic_that_is_created_anew_has_another_id() {
+    let client: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &parts().await.kafka)
+        .create()
+        .unwrap();
+    let admin: AdminClient<_> = ClientConfig::new()
+        .set("bootstrap.servers", &parts().await.kafka)
+        .create()
+        .unwrap();
+    let name = "made.anew";
+    let id = || uptake::store::topic_id::topic_id(client.client(), name, PATIENCE);
+    let create = async || {
+        let topic = NewTopic::new(name, 1, TopicReplication::Fixed(1));
+        admin.create_topics(&[topic], &AdminOptions::new()).await.unwrap()[0].is_ok()
+    };
+    assert!(id().is_err());
+    assert!(create().await);
+    // Kafka tells of a new topic a moment later than that it made it.
+    crate::harness::eventually("the topic is known", async || id().is_ok()).await;
+    let first = id().unwrap();
+    assert_eq!(first, id().unwrap());
+    admin.delete_topics(&[name], &AdminOptions::new()).await.unwrap();
+    crate::harness::eventually("the topic can be created anew", create).await;
+    crate::harness::eventually("the topic is another one", async || id().is_ok_and(|id| id != first)).await;
+}

@@ -7,6 +7,8 @@
 
 mod api;
 mod collector;
+#[path = "../common/mod.rs"]
+mod common;
 mod definitions;
 mod engine;
 mod harness;
@@ -14,8 +16,8 @@ mod import;
 mod ingest;
 mod kafka;
 mod numbers;
-mod proxy;
 mod reconcile;
 mod rejected;
 mod simulate;
 mod up;
+mod wire;

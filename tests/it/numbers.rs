@@ -357,3 +357,52 @@ async fn a_system_with_fewer_people_than_a_group_must_have_shows_nobody() {
     let hours = api.ok(&format!("/systems/erp/heatmap/hours?{WINDOW}")).await;
     assert_eq!(hours["cells"][0]["clicks"], Value::Null);
 }
+
+#[tokio::test]
+async fn the_views_say_what_the_api_says() {
+    let api = company().await;
+    let numbers = uptake::store::numbers::Numbers::new(3).unwrap();
+    let window = "system = 'erp', from = '2026-10-01', to = '2026-10-15'";
+    let own = [
+        ("adoption", ", by = 'unit', measure = 'active', grain = 'week'"),
+        ("logins", ", by = 'unit'"),
+        ("features", ""),
+        ("heatmap_hours", ""),
+        ("heatmap_features", ", by = 'unit'"),
+        ("data_quality", ""),
+        ("rejects_by_reason", ""),
+    ];
+    let known: Vec<_> = numbers.views().map(|(name, _)| name).collect();
+    assert_eq!(known.len(), own.len(), "{known:?}");
+    let reject = "INSERT INTO rejects VALUES ('usage.events', 0, 7, '2026-10-05 01:00:00', 'erp', 'invalid_json')";
+    api.execute(reject).await;
+    for (name, parameters) in own {
+        let view = format!("SELECT * FROM {name}({window}{parameters}) ORDER BY ALL");
+        let question = numbers.question(&format!("SELECT * FROM {{{{{name}}}}} ORDER BY ALL"));
+        let question = api.fixture.store.client().query_raw(&question);
+        let question = question
+            .param("system", "erp")
+            .param("from", "2026-10-01")
+            .param("to", "2026-10-15")
+            .param("by", "unit")
+            .param("measure", "active")
+            .param("grain", "week")
+            .param("zone", "Asia/Shanghai")
+            .param("week_start", 1)
+            .param(
+                "definition",
+                api.fixture.number("SELECT max(version) FROM systems").await,
+            )
+            .param(
+                "roster",
+                api.fixture.number("SELECT max(version) FROM roster_versions").await,
+            );
+        let rows = async |query: clickhouse::query::Query| {
+            let mut cursor = query.fetch_bytes("TSV").unwrap();
+            String::from_utf8(cursor.collect().await.unwrap().to_vec()).unwrap()
+        };
+        let seen = rows(api.fixture.store.client().query_raw(&view)).await;
+        assert!(!seen.is_empty(), "{name}");
+        assert_eq!(rows(question).await, seen, "{name}");
+    }
+}

@@ -3,6 +3,7 @@
 CREATE OR REPLACE VIEW data_quality AS
 WITH
     {{zone}} AS current_zone,
+    if(current_zone = '', 'UTC', current_zone) AS timezone,
     {{roster}} AS current_roster,
     {{definition}} AS current_definition
 SELECT
@@ -28,8 +29,7 @@ FROM
     SELECT 0, toDateTime64(0, 3, 'UTC'), 0, uniqExact(kafka_topic, kafka_partition, kafka_offset), 0, 0, 0, 0
     FROM rejects
     WHERE system IN ({system:String}, '')
-        AND kafka_time >= toDateTime({from:Date}, if(current_zone = '', 'UTC', current_zone))
-        AND kafka_time < toDateTime({to:Date}, if(current_zone = '', 'UTC', current_zone))
+        AND kafka_time >= toDateTime({from:Date}, timezone) AND kafka_time < toDateTime({to:Date}, timezone)
     UNION ALL
     SELECT 0, toDateTime64(0, 3, 'UTC'), 0, 0, clicks_of_feature,
         if(feature IN (SELECT arrayJoin(features.feature) FROM systems WHERE system = {system:String} AND version = current_definition), 0, clicks_of_feature), 0, 0

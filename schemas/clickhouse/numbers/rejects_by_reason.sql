@@ -1,7 +1,8 @@
 -- Messages refused in a window, by reason: those of the system, and those that do not tell theirs. `retried` of them were sent again.
 CREATE OR REPLACE VIEW rejects_by_reason AS
 WITH
-    (SELECT if(count() = 0, 'UTC', argMax(zone, version)) FROM systems WHERE system = {system:String}) AS timezone
+    {{zone}} AS current_zone,
+    if(current_zone = '', 'UTC', current_zone) AS timezone
 SELECT
     reason,
     uniqExact(kafka_topic, kafka_partition, kafka_offset) AS refused,

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 use anyhow::{Context, anyhow};
-use rdkafka::client::ClientContext;
+use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::error::KafkaError;
 use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
@@ -15,7 +15,7 @@ use tokio::sync::{Notify, Semaphore};
 use crate::api::error::Error;
 use crate::config::{self, Config};
 use crate::metrics::{CollectorMetrics, Metrics, ReasonLabel};
-use crate::store::topics;
+use crate::store::{login, topics};
 
 type EventProducer = ThreadedProducer<Deliveries>;
 
@@ -70,6 +70,12 @@ impl Pending {
 struct Deliveries;
 
 impl ClientContext for Deliveries {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, token_file: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        login::token(token_file)
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "Kafka client");
     }

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 pub use self::collector::Collector;
 use self::collector::{Delivery, Outgoing};
-use self::modes::Mode;
+pub use self::modes::Mode;
 use super::App;
 use super::error::{Error, Fault, ProblemDetails};
 use super::params::Parameters;

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::api::error::Error;
 use crate::api::systems::media_type;
+use crate::error::told_json;
 use crate::event::{Attributes, Event, Reject, TimeRange};
 
 const EXPECTED: &str =
@@ -53,7 +54,8 @@ impl Mode {
             Ok(Some(messages)) => Ok(messages),
             Ok(None) => Err(Error::TooManyEvents { limit: max_events }),
             Err(error) => Err(Error::UnreadableBody(format!(
-                "the body is not a JSON array of events: {error}"
+                "the body is not a JSON array of events: {}",
+                told_json(&error)
             ))),
         }
     }

@@ -44,7 +44,8 @@ pub struct Args {
 }
 
 /// Serves until `shutdown`. Prints `clickhouse: http://HOST:PORT` when it is ready.
-pub async fn run(config: Config, args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(mut config: Config, args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
+    config.clickhouse.read_password()?;
     let data = args.data.unwrap_or_else(|| config.data_dir.join("clickhouse"));
     let data = std::path::absolute(&data).with_context(|| format!("directory {}", data.display()))?;
     let listen = args

@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 
 /// What happens to an insert into `events`. Everything else always passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,35 +20,52 @@ pub enum Inserts {
     /// The server gets all of it, the answer never arrives: the connection stays open, or breaks.
     HoldAnswer,
     BreakBeforeAnswer,
-    /// The server gets the head and a part of the body and waits for the rest.
+    /// The server gets the head and a part of the body and waits for the rest, or the connection breaks.
     HoldBody,
+    BreakBody,
+    /// Every piece of body and answer comes late.
+    Slow,
 }
+
+/// How late a piece is where inserts are slow.
+const DELAY: Duration = Duration::from_millis(150);
 
 pub struct Proxy {
     pub url: String,
     mode: watch::Sender<Inserts>,
     met: Arc<AtomicUsize>,
+    listening: AbortHandle,
+}
+
+/// Connections that are held are let go; new ones are refused.
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.listening.abort();
+        self.set(Inserts::Pass);
+    }
 }
 
 impl Proxy {
     pub async fn to(url: &str, mode: Inserts) -> Self {
-        let upstream: SocketAddr = url.trim_start_matches("http://").parse().unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let proxy = Self {
-            url: format!("http://{}", listener.local_addr().unwrap()),
-            mode: watch::Sender::new(mode),
-            met: Arc::default(),
-        };
-        let (mode, met) = (proxy.mode.clone(), proxy.met.clone());
-        tokio::spawn(async move {
+        let upstream: SocketAddr = url.trim_start_matches("http://").parse().expect("http://address:port");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("its address"));
+        let (sender, met) = (watch::Sender::new(mode), Arc::<AtomicUsize>::default());
+        let (mode, meets) = (sender.clone(), met.clone());
+        let listening = tokio::spawn(async move {
             loop {
-                let (client, _) = listener.accept().await.unwrap();
+                let (client, _) = listener.accept().await.expect("a connection");
                 if *mode.borrow() != Inserts::Unreachable {
-                    tokio::spawn(relay(client, upstream, mode.subscribe(), met.clone()));
+                    tokio::spawn(relay(client, upstream, mode.subscribe(), meets.clone()));
                 }
             }
         });
-        proxy
+        Self {
+            url,
+            mode: sender,
+            met,
+            listening: listening.abort_handle(),
+        }
     }
 
     pub fn set(&self, mode: Inserts) {
@@ -92,17 +111,31 @@ async fn requests(
             let head = String::from_utf8_lossy(bytes);
             is_insert.send_replace(head.contains("INSERT+INTO+events") || head.contains("INSERT%20INTO%20events"));
         }
-        let sent = if *is_insert.borrow() && *mode.borrow() == Inserts::HoldBody {
-            // The head, and enough of the body to begin with.
-            let part = count - 1;
-            if to.write_all(&bytes[..part]).await.is_err() {
-                return;
-            }
-            met.fetch_add(1, Ordering::SeqCst);
-            hold(&mut mode, Inserts::HoldBody).await;
-            to.write_all(&bytes[part..]).await
+        let now = if *is_insert.borrow() {
+            *mode.borrow()
         } else {
-            to.write_all(bytes).await
+            Inserts::Pass
+        };
+        let sent = match now {
+            Inserts::HoldBody | Inserts::BreakBody => {
+                // The head, and enough of the body to begin with.
+                let part = count - 1;
+                if to.write_all(&bytes[..part]).await.is_err() {
+                    return;
+                }
+                met.fetch_add(1, Ordering::SeqCst);
+                if now == Inserts::BreakBody {
+                    return;
+                }
+                hold(&mut mode, Inserts::HoldBody).await;
+                to.write_all(&bytes[part..]).await
+            }
+            Inserts::Slow => {
+                met.fetch_add(1, Ordering::SeqCst);
+                tokio::time::sleep(DELAY).await;
+                to.write_all(bytes).await
+            }
+            _ => to.write_all(bytes).await,
         };
         if sent.is_err() {
             return;
@@ -130,6 +163,9 @@ async fn answers(
                 return;
             }
             hold(&mut mode, Inserts::HoldAnswer).await;
+        }
+        if *is_insert.borrow() && now == Inserts::Slow {
+            tokio::time::sleep(DELAY).await;
         }
         if to.write_all(&buffer[..count]).await.is_err() {
             return;

@@ -1,0 +1,192 @@
+//! What is stored against what must be: both kinds of error are named.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uptake::config::Config;
+use uptake::pseudonym::Pseudonymizer;
+use uptake::store::Store;
+
+use crate::producer::Malformed;
+use crate::topics::Record;
+use crate::truth::{Rollup, Truth};
+
+/// Every rollup as in [`Rollup`], from its table.
+const USER_DAYS: &str = "SELECT concat(toString(system), '/', lower(hex(user)), '/', toString(toUInt16(local_date))) AS key, \
+    [sum(events), sum(logins), sum(failed_logins), sum(clicks), toUInt64(groupBitOr(click_hours)), \
+     toUInt64(toUnixTimestamp64Milli(min(first_time))), toUInt64(toUnixTimestamp64Milli(max(last_time)))] AS numbers \
+    FROM user_days GROUP BY system, user, local_date";
+const FEATURE_HOURS: &str = "SELECT concat(toString(system), '/', toString(feature), '/', toString(toUInt16(local_date)), \
+    '/', toString(local_hour)) AS key, [sum(clicks)] AS numbers FROM feature_hours GROUP BY system, feature, local_date, local_hour";
+const FEATURE_DAYS: &str = "SELECT concat(toString(system), '/', toString(feature), '/', lower(hex(user)), '/', \
+    toString(toUInt16(local_date))) AS key, [sum(clicks)] AS numbers FROM feature_days GROUP BY system, feature, user, local_date";
+
+#[derive(clickhouse::Row, serde::Deserialize)]
+struct RollupRow {
+    key: String,
+    numbers: Vec<u64>,
+}
+
+/// Differences told one by one; the others are only counted.
+const TOLD: usize = 20;
+
+#[derive(Default)]
+pub struct Differences {
+    pub lost: u64,
+    pub twice: u64,
+    pub told: Vec<String>,
+}
+
+impl Differences {
+    pub fn is_empty(&self) -> bool {
+        self.lost == 0 && self.twice == 0
+    }
+
+    fn tell(&mut self, what: impl FnOnce() -> String) {
+        if self.told.len() < TOLD {
+            self.told.push(what());
+        }
+    }
+
+    fn lose(&mut self, count: u64, what: impl FnOnce() -> String) {
+        self.lost += count;
+        self.tell(what);
+    }
+
+    fn double(&mut self, count: u64, what: impl FnOnce() -> String) {
+        self.twice += count;
+        self.tell(what);
+    }
+
+    /// Raw events: each acknowledged identity stands there once, and nothing else does.
+    pub async fn of_raw(&mut self, store: &Store, truth: &Truth, records: &[Record]) -> anyhow::Result<()> {
+        let sql = "SELECT hex(identity), count() FROM events FINAL GROUP BY identity";
+        let stored: BTreeMap<u128, u64> = store
+            .client()
+            .query(sql)
+            .fetch_all::<(String, u64)>()
+            .await?
+            .into_iter()
+            .map(|(identity, count)| (u128::from_str_radix(&identity, 16).unwrap_or_default(), count))
+            .collect();
+        for (identity, event) in &truth.events {
+            let place = || {
+                let of_event = |record: &&Record| record.key == event.id.as_bytes();
+                let places = records.iter().filter(of_event);
+                places
+                    .map(|record| format!(" {}/{}", record.partition, record.offset))
+                    .collect::<String>()
+            };
+            match stored.get(identity) {
+                None => self.lose(1, || {
+                    format!("events: {} is lost; it stands in Kafka at{}", event.id, place())
+                }),
+                Some(1) => {}
+                Some(&count) => {
+                    self.double(count - 1, || {
+                        format!(
+                            "events: {} stands there {count} times; in Kafka at{}",
+                            event.id,
+                            place()
+                        )
+                    });
+                }
+            }
+        }
+        for (identity, count) in stored
+            .iter()
+            .filter(|(identity, _)| !truth.events.contains_key(identity))
+        {
+            self.double(*count, || {
+                format!("events: identity {identity:032x} was never acknowledged")
+            });
+        }
+        Ok(())
+    }
+
+    pub async fn of_rollups(&mut self, config: &Config, store: &Store, truth: &Truth) -> anyhow::Result<()> {
+        let names = Pseudonymizer::new(config.privacy.secret.expose().as_bytes());
+        let rollups = [
+            ("user_days", USER_DAYS, truth.user_days(&names)),
+            ("feature_hours", FEATURE_HOURS, truth.feature_hours()),
+            ("feature_days", FEATURE_DAYS, truth.feature_days(&names)),
+        ];
+        for (table, sql, expected) in rollups {
+            let found = store.client().query(sql).fetch_all::<RollupRow>().await?;
+            let found = found.into_iter().map(|row| (row.key, row.numbers)).collect();
+            self.of_rollup(table, &expected, &found);
+        }
+        Ok(())
+    }
+
+    fn of_rollup(&mut self, table: &str, expected: &Rollup, found: &Rollup) {
+        let keys: BTreeSet<&String> = expected.keys().chain(found.keys()).collect();
+        for key in keys {
+            let (expected, found) = (expected.get(key), found.get(key));
+            if expected == found {
+                continue;
+            }
+            let count = |row: Option<&Vec<u64>>| row.and_then(|row| row.first()).copied().unwrap_or_default();
+            let what = || format!("{table}: {key} is {found:?}, expected {expected:?}");
+            match (count(expected), count(found)) {
+                (expected, found) if found > expected => self.double(found - expected, what),
+                // The same count and another value: a number is lost.
+                (expected, found) => self.lose((expected - found).max(1), what),
+            }
+        }
+    }
+
+    /// Every malformed message stands in the topic of rejects and in its table, under its origin.
+    pub async fn of_rejects(
+        &mut self,
+        config: &Config,
+        store: &Store,
+        malformed: &Malformed,
+        records: &[Record],
+        rejects: &[Record],
+    ) -> anyhow::Result<()> {
+        let topic = &config.kafka.topic;
+        let mut expected = BTreeMap::new();
+        let mut reasons = BTreeMap::new();
+        for record in records {
+            if let Some(reason) = malformed.get(&record.payload) {
+                let origin = format!("{topic}/{}/{}", record.partition, record.offset);
+                expected.insert((origin.clone(), &record.payload), reason);
+                // A topic created anew counts from 0 again: the last one of an origin stands in the table.
+                reasons.insert(origin, (*reason).to_owned());
+            }
+        }
+        // Published again after a takeover, it has the same key and still counts once.
+        let found: BTreeSet<_> = rejects
+            .iter()
+            .map(|reject| (String::from_utf8_lossy(&reject.key).into_owned(), &reject.payload))
+            .collect();
+        for ((origin, _), reason) in expected.iter().filter(|(origin, _)| !found.contains(origin)) {
+            self.lose(1, || format!("rejects topic: {origin} ({reason}) is lost"));
+        }
+        for (origin, _) in found.iter().filter(|origin| !expected.contains_key(origin)) {
+            self.double(1, || {
+                format!("rejects topic: {origin} is not the origin of a malformed message")
+            });
+        }
+
+        let sql = "SELECT concat(toString(kafka_topic), '/', toString(kafka_partition), '/', toString(kafka_offset)), \
+            toString(reason) FROM rejects FINAL";
+        let rows = store.client().query(sql).fetch_all::<(String, String)>().await?;
+        let stored: BTreeMap<String, String> = rows.iter().cloned().collect();
+        self.twice += (rows.len() - stored.len()) as u64;
+        for (origin, reason) in reasons
+            .iter()
+            .filter(|(origin, reason)| stored.get(*origin) != Some(reason))
+        {
+            self.lose(1, || {
+                format!("rejects: {origin} is {:?}, expected {reason}", stored.get(origin))
+            });
+        }
+        for origin in stored.keys().filter(|origin| !reasons.contains_key(*origin)) {
+            self.double(1, || {
+                format!("rejects: {origin} is not the origin of a malformed message")
+            });
+        }
+        Ok(())
+    }
+}
