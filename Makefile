@@ -28,7 +28,7 @@ fuzz: ## Feed the readers with damaged input, SECONDS=n each; TARGETS="roster im
 	cargo install --quiet --locked --root .cache cargo-fuzz
 	tests/fuzz/run.sh $(SECONDS) $(TARGETS)
 
-lint: ## Check format, lints and the documentation
+lint: tools ## Check format, lints and the documentation
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --locked --no-deps --document-private-items
