@@ -14,8 +14,8 @@ use serde::de::Error as _;
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
-pub use diagnose::{Reason, Reject, named_system, oversized};
-use diagnose::{bounded, invalid_value, missing, required, shown};
+pub use diagnose::{Reason, Reject, named_system};
+use diagnose::{bounded, invalid_value, missing, oversized, required, shown};
 
 /// Bounds on lengths, in characters.
 pub const MAX_ID: usize = 256;
@@ -112,6 +112,19 @@ impl<'a> Attributes<'a> {
             _ => {}
         }
     }
+
+    /// Those in the `ce_` headers of a message; `None` without any, when it is in structured mode. A header that is not UTF-8
+    /// counts as missing.
+    pub fn of_headers<'h>(headers: impl Iterator<Item = (&'h str, Option<&'a [u8]>)>) -> Option<Self> {
+        let mut attributes = None;
+        for (name, value) in headers {
+            if let Some(name) = name.strip_prefix("ce_") {
+                let value = value.and_then(|bytes| std::str::from_utf8(bytes).ok());
+                attributes.get_or_insert(Self::default()).set(name, value);
+            }
+        }
+        attributes
+    }
 }
 
 #[derive(Deserialize)]
@@ -171,6 +184,22 @@ struct Feedback<'a> {
 }
 
 impl<'a> Event<'a> {
+    /// Reads a message of at most `max_bytes`: in binary mode with its attributes, in structured mode without.
+    pub fn read(
+        attributes: Option<Attributes<'a>>,
+        message: &'a [u8],
+        max_bytes: usize,
+        times: TimeRange,
+    ) -> Result<Self, Reject> {
+        if let Some(reject) = oversized(message, max_bytes) {
+            return Err(reject);
+        }
+        match attributes {
+            Some(attributes) => Self::binary(attributes, message, times),
+            None => Self::structured(message, times),
+        }
+    }
+
     /// Parses a structured-mode message.
     pub fn structured(message: &'a [u8], times: TimeRange) -> Result<Self, Reject> {
         let text = utf8(message)?;

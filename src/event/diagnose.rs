@@ -111,7 +111,7 @@ pub(super) fn missing(place: &str, prefix: &str, expected: &str) -> Reject {
 }
 
 /// A message that is longer than `max` bytes.
-pub fn oversized(message: &[u8], max: usize) -> Option<Reject> {
+pub(super) fn oversized(message: &[u8], max: usize) -> Option<Reject> {
     let size = message.len();
     (size > max).then(|| {
         let found = format!("{size} bytes long");

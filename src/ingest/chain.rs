@@ -12,7 +12,7 @@ use super::envelope::Envelope;
 use super::identity::IdentityMemory;
 use super::zones::Zones;
 use crate::config::Config;
-use crate::event::{self, Event, Reject, TimeRange};
+use crate::event::{Event, Reject, TimeRange};
 use crate::metrics::{IngestMetrics, ReasonLabel};
 use crate::pseudonym::Pseudonymizer;
 
@@ -120,14 +120,9 @@ impl Chain {
 
 /// Bytes to event, or the reason why not.
 fn decode<'m>(envelope: &Envelope<'m>, config: &Config, now: i64) -> Result<Event<'m>, Reject> {
-    if let Some(reject) = event::oversized(envelope.payload, config.ingest.max_event_bytes) {
-        return Err(reject);
-    }
     let times = TimeRange::at(now, config.retention.raw_days, config.ingest.future_tolerance_ms);
-    match envelope.binary_attributes() {
-        Some(attributes) => Event::binary(attributes, envelope.payload, times),
-        None => Event::structured(envelope.payload, times),
-    }
+    let max_bytes = config.ingest.max_event_bytes;
+    Event::read(envelope.binary_attributes(), envelope.payload, max_bytes, times)
 }
 
 fn now_ms() -> i64 {

@@ -37,20 +37,7 @@ impl<'m> Envelope<'m> {
     }
 
     /// The CloudEvents attributes when the message is in binary mode, `None` when it is structured.
-    ///
-    /// A header that is not UTF-8 counts as missing.
     pub fn binary_attributes(&self) -> Option<Attributes<'m>> {
-        let headers = self.headers?;
-        let mut attributes = Attributes::default();
-        let mut binary = false;
-        for header in headers.iter() {
-            let Some(name) = header.key.strip_prefix("ce_") else {
-                continue;
-            };
-            binary = true;
-            let value = header.value.and_then(|bytes| std::str::from_utf8(bytes).ok());
-            attributes.set(name, value);
-        }
-        binary.then_some(attributes)
+        Attributes::of_headers(self.headers?.iter().map(|header| (header.key, header.value)))
     }
 }

@@ -7,8 +7,8 @@
 //! It covers what the order of effects, the identity memory and the tokens cannot: a crash of ClickHouse between a table and
 //! its views, a repeat older than the identity memory, a late insert of a worker that had lost its partitions.
 //!
-//! Cost: every run reads the raw events of each of its days once for each rollup, on one thread, and the rollups' rows of the
-//! months of these days.
+//! Cost: every run reads the raw events of each of its days once for each rollup, on one thread, and the rollups' rows of
+//! these days.
 
 mod compare;
 mod days;

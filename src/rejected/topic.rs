@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::Origin;
 use crate::config::Kafka;
-use crate::event::{self, Event, Reject, TimeRange};
+use crate::event::{Attributes, Event, Reject, TimeRange};
 use crate::store::login::Login;
 use crate::store::topics;
 
@@ -92,21 +92,8 @@ impl DeadLetter {
 
     /// What ingest would say to it now.
     pub fn check(&self, max_bytes: usize, times: TimeRange) -> Result<(), Reject> {
-        if let Some(reject) = event::oversized(&self.payload, max_bytes) {
-            return Err(reject);
-        }
-        let mut attributes = None;
-        for header in self.headers.iter() {
-            if let Some(name) = header.key.strip_prefix("ce_") {
-                let value = header.value.and_then(|value| std::str::from_utf8(value).ok());
-                attributes.get_or_insert(event::Attributes::default()).set(name, value);
-            }
-        }
-        match attributes {
-            Some(attributes) => Event::binary(attributes, &self.payload, times),
-            None => Event::structured(&self.payload, times),
-        }
-        .map(drop)
+        let attributes = Attributes::of_headers(self.headers.iter().map(|header| (header.key, header.value)));
+        Event::read(attributes, &self.payload, max_bytes, times).map(drop)
     }
 }
 

@@ -22,7 +22,7 @@ use super::error::{Error, Fault, ProblemDetails};
 use super::params::Parameters;
 use super::systems::whole;
 use crate::error::Problem;
-use crate::event::{self, Event, Reject, TimeRange};
+use crate::event::{Event, Reject, TimeRange};
 
 /// A larger body keeps a core busy for longer than those that answer requests should be.
 const INLINE_BYTES: usize = 128 * 1024;
@@ -131,11 +131,7 @@ fn take(collector: &Collector, mode: &Mode, body: &[u8]) -> Result<Delivery, Err
     let mut events = Vec::with_capacity(messages.len());
     let mut faults = Vec::new();
     for (index, message) in messages.into_iter().enumerate() {
-        let event = match event::oversized(message, collector.rules.max_event_bytes) {
-            Some(reject) => Err(reject),
-            None => mode.parse(message, times),
-        };
-        match event {
+        match Event::read(mode.attributes(), message, collector.rules.max_event_bytes, times) {
             Ok(Event { subject, .. }) => events.push(Outgoing { subject, message }),
             Err(reject) => faults.push(fault(index, reject)),
         }

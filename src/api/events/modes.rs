@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use crate::api::error::Error;
 use crate::api::systems::media_type;
 use crate::error::told_json;
-use crate::event::{Attributes, Event, Reject, TimeRange};
+use crate::event::Attributes;
 
 const EXPECTED: &str =
     "application/cloudevents+json, application/cloudevents-batch+json, or application/json with ce-* headers";
@@ -60,17 +60,16 @@ impl Mode {
         }
     }
 
-    pub fn parse<'a>(&'a self, message: &'a [u8], times: TimeRange) -> Result<Event<'a>, Reject> {
-        match self {
-            Self::Structured | Self::Batched => Event::structured(message, times),
-            Self::Binary(headers) => {
-                let mut attributes = Attributes::default();
-                for (name, value) in headers {
-                    attributes.set(name, Some(value));
-                }
-                Event::binary(attributes, message, times)
-            }
+    /// The attributes of binary mode.
+    pub fn attributes(&self) -> Option<Attributes<'_>> {
+        let Self::Binary(headers) = self else {
+            return None;
+        };
+        let mut attributes = Attributes::default();
+        for (name, value) in headers {
+            attributes.set(name, Some(value));
         }
+        Some(attributes)
     }
 
     /// The headers of the Kafka message: those of binary mode, where the message holds only the data.

@@ -68,7 +68,7 @@ fn through_the_collector(headers: &[(&str, &[u8])], data: &[u8]) {
         return;
     };
     let kafka = mode.kafka_headers().expect("binary mode");
-    assert_eq!(ingest(&kafka, data), Some(mode.parse(data, TIMES)));
+    assert_eq!(ingest(&kafka, data), Some(Event::read(mode.attributes(), data, usize::MAX, TIMES)));
 }
 
 /// What ingest makes of a message with these headers; `None`: it is not in binary mode.
