@@ -16,8 +16,10 @@ use serde::Deserialize;
 
 use crate::error::BadInput;
 
+mod access;
 mod wire;
 
+pub use access::{Api, Limits, Oidc, Role, secure_url};
 pub use wire::{Mechanism, Sasl, Tls};
 
 /// The commented defaults, which `uptake config` prints.
@@ -111,14 +113,6 @@ pub struct Reconcile {
     pub days_per_run: usize,
 }
 
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Api {
-    pub listen: SocketAddr,
-    pub tokens: Vec<Token>,
-    pub max_body_bytes: usize,
-}
-
 /// `POST /api/v1/events`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -127,31 +121,6 @@ pub struct Collector {
     pub max_events: usize,
     pub queue_bytes: usize,
     pub timeout_ms: u64,
-}
-
-/// A bearer token as configured: never the token, only its SHA-256 in lower-case hex.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Token {
-    pub name: String,
-    pub role: Role,
-    pub sha256: String,
-}
-
-/// What a token may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// Aggregates only.
-    Viewer,
-    /// Pseudonymous lists too.
-    Analyst,
-    /// The audit log, erasure, re-identification.
-    Privacy,
-    /// Only sending events.
-    Producer,
-    /// Everything, including definitions and rosters.
-    Admin,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -271,6 +240,7 @@ impl Config {
     fn validate(&self) -> Result<(), BadInput> {
         self.kafka.validate()?;
         self.clickhouse.validate()?;
+        self.api.validate()?;
         let p = &self.privacy;
         let i = &self.ingest;
         let refuse = |key: &str, value: &dyn fmt::Display, expected: &str| {
@@ -352,22 +322,6 @@ impl Config {
                 "another topic than kafka.topic",
             );
         }
-        if self.api.tokens.is_empty() && !self.api.listen.ip().is_loopback() {
-            return refuse(
-                "api.listen",
-                &self.api.listen,
-                "a loopback address while api.tokens is empty (make one with `uptake token create`)",
-            );
-        }
-        for token in &self.api.tokens {
-            if token.sha256.len() != 64 || !token.sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
-                return refuse(
-                    "api.tokens.sha256",
-                    &token.sha256,
-                    "64 hexadecimal digits, as printed by `uptake token create`",
-                );
-            }
-        }
         Ok(())
     }
 }
@@ -417,6 +371,7 @@ impl Config {
         }
         self.kafka.resolve_files()?;
         self.clickhouse.resolve_files()?;
+        self.api.oidc.resolve_files()?;
         self.privacy.secret = self.read_secret()?;
         Ok(self)
     }

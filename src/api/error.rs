@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::config::Role;
+use crate::access::Wait;
 use crate::error::Problem;
 use crate::measure;
 
@@ -80,7 +80,9 @@ pub enum Error {
     NotAcknowledged(anyhow::Error),
     /// No token, or one that is not known.
     Unauthenticated,
-    Forbidden(Role),
+    /// In words that tell nothing of what exists.
+    Forbidden(String),
+    TooManyRequests(Wait),
     UnknownSystem(String),
     UnknownPath(String),
     WrongMethod(String),
@@ -156,6 +158,7 @@ impl Error {
             Self::NotAcknowledged(_) => (S::SERVICE_UNAVAILABLE, "not_acknowledged"),
             Self::Unauthenticated => (S::UNAUTHORIZED, "unauthenticated"),
             Self::Forbidden(_) => (S::FORBIDDEN, "forbidden"),
+            Self::TooManyRequests(_) => (S::TOO_MANY_REQUESTS, "too_many_requests"),
             Self::UnknownSystem(_) => (S::NOT_FOUND, "unknown_system"),
             Self::UnknownPath(_) => (S::NOT_FOUND, "unknown_path"),
             Self::WrongMethod(_) => (S::METHOD_NOT_ALLOWED, "wrong_method"),
@@ -185,7 +188,8 @@ impl Error {
                 those that arrived are known by source and id, and count once"
                 .to_owned(),
             Self::Unauthenticated => "send a token of this installation: Authorization: Bearer <token>".to_owned(),
-            Self::Forbidden(role) => format!("the role {role:?} may not do this").to_lowercase(),
+            Self::Forbidden(why) => why.clone(),
+            Self::TooManyRequests(wait) => format!("too many requests; come again in {} s", wait.seconds()),
             Self::UnknownSystem(system) => {
                 format!("system {system:?} has no definition, no roster and no events")
             }
@@ -220,7 +224,11 @@ impl IntoResponse for Error {
             tracing::error!(code, cause = format!("{cause:#}"), "a request failed");
         }
         let unauthenticated = matches!(self, Self::Unauthenticated);
-        let again = matches!(self, Self::QueueFull | Self::NotAcknowledged(_));
+        let again_after = match &self {
+            Self::QueueFull | Self::NotAcknowledged(_) | Self::Unavailable(_) => Some(1),
+            Self::TooManyRequests(wait) => Some(wait.seconds()),
+            _ => None,
+        };
         let problem = ProblemDetails {
             kind: "about:blank",
             title: status.canonical_reason().unwrap_or("Error"),
@@ -235,8 +243,8 @@ impl IntoResponse for Error {
         if unauthenticated {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"uptake\""));
         }
-        if again {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = again_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

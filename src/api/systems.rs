@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use super::App;
 use super::error::{Error, ProblemDetails};
 use super::params::{Parameters, system_name};
+use crate::access::Caller;
 use crate::definition::{Applied, Definition};
 use crate::error::{Problem, Problems};
 use crate::roster::{Context, Format, Imported, Roster};
@@ -56,7 +57,7 @@ impl SystemSummary {
     }
 }
 
-/// The defined systems.
+/// The defined systems, as far as the caller may ask about them.
 #[utoipa::path(
     get,
     path = "/api/v1/systems",
@@ -66,11 +67,12 @@ impl SystemSummary {
         (status = "default", body = ProblemDetails, content_type = "application/problem+json")
     )
 )]
-pub async fn get_systems(State(app): State<App>, uri: Uri) -> Result<Json<SystemList>, Error> {
+pub async fn get_systems(State(app): State<App>, caller: Caller, uri: Uri) -> Result<Json<SystemList>, Error> {
     Parameters::of(&uri)?.finish()?;
     let systems = app.store.systems().await?;
+    let allowed = systems.iter().filter(|system| caller.systems.allows(&system.system));
     Ok(Json(SystemList {
-        systems: systems.iter().map(SystemSummary::of).collect(),
+        systems: allowed.map(SystemSummary::of).collect(),
     }))
 }
 

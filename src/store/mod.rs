@@ -7,6 +7,7 @@ pub mod rebuild;
 pub mod retries;
 pub mod rollups;
 pub mod systems;
+pub mod tokens;
 pub mod topic_id;
 pub mod topics;
 

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use reqwest::Method;
-use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, WWW_AUTHENTICATE};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use uptake::api::{self, auth};
-use uptake::config::{Config, Role, Token};
+use uptake::api;
+use uptake::config::Config;
 use uptake::metrics::Metrics;
 use uptake::ops::{self, Health};
 use uptake::store::migrate;
@@ -18,7 +18,7 @@ use crate::harness::Fixture;
 /// The API on a port of its own, with an empty database.
 pub struct Api {
     pub fixture: Fixture,
-    url: String,
+    pub url: String,
     ops_url: String,
     pub http: reqwest::Client,
     shutdown: CancellationToken,
@@ -35,7 +35,7 @@ impl Api {
         Self::serve(fixture).await
     }
 
-    async fn serve(fixture: Fixture) -> Self {
+    pub async fn serve(fixture: Fixture) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let ops_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -104,7 +104,7 @@ impl Api {
     }
 }
 
-const DEFINITION: &str = "\
+pub const DEFINITION: &str = "\
 system: erp
 name: ERP
 timezone: Europe/Berlin
@@ -252,43 +252,6 @@ async fn a_body_over_the_limit_is_refused() {
     let api = Api::start(|config| config.api.max_body_bytes = 1000).await;
     let (status, body) = api.put("/systems/erp", "application/yaml", &"#".repeat(1001)).await;
     assert_eq!((status, &body["code"]), (413, &json!("body_too_large")));
-}
-
-#[tokio::test]
-async fn a_token_is_asked_for_once_there_are_any() {
-    let token = |name: &str, role| Token {
-        name: name.to_owned(),
-        role,
-        sha256: auth::hash(name),
-    };
-    let api = Api::start(|config| {
-        config.api.tokens = vec![
-            token("viewer", Role::Viewer),
-            token("producer", Role::Producer),
-            token("admin", Role::Admin),
-        ];
-    })
-    .await;
-    let systems = format!("{}/api/v1/systems", api.url);
-    let refused = api.http.get(&systems).send().await.unwrap();
-    assert_eq!(refused.status(), 401);
-    assert!(refused.headers().contains_key(WWW_AUTHENTICATE));
-    for (header, status) in [
-        ("Bearer wrong", 401),
-        ("Basic viewer", 401),
-        ("viewer", 401),
-        ("Bearer viewer", 200),
-        ("bearer admin", 200),
-        ("Bearer producer", 403),
-    ] {
-        let request = api.http.get(&systems).header("Authorization", header);
-        assert_eq!(api.send(request).await.0, status, "{header}");
-    }
-    for (name, status) in [("viewer", 403), ("admin", 200)] {
-        let request = api.http.put(format!("{systems}/erp")).bearer_auth(name);
-        let request = request.header(CONTENT_TYPE, "application/yaml").body(DEFINITION);
-        assert_eq!(api.send(request).await.0, status, "{name}");
-    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
     reason = "a test fails by panicking; helpers outside of test functions too"
 )]
 
+mod access;
 mod api;
 mod collector;
 #[path = "../common/mod.rs"]
@@ -16,6 +17,7 @@ mod import;
 mod ingest;
 mod kafka;
 mod numbers;
+mod oidc;
 mod reconcile;
 mod rejected;
 mod simulate;
