@@ -1,17 +1,18 @@
 //! What stands before every route: who asks, how much they have asked, whether they may.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::RequestPartsExt;
 use axum::extract::{ConnectInfo, FromRequestParts, Query, RawPathParams, Request, State};
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, HOST};
 use axum::http::request::Parts;
+use axum::http::uri::Authority;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::error::Error;
-use crate::access::{Caller, Denied, Gate, Right};
+use crate::access::{Caller, Denied, Gate, Right, Who};
 
 /// Who may pass to a route.
 #[derive(Clone)]
@@ -41,7 +42,7 @@ async fn admitted(rule: &Rule, parts: &mut Parts) -> Result<Caller, Error> {
     let header = header.map(|value| value.to_str().unwrap_or_default());
     let caller = match rule.gate.caller(header).await {
         Ok(caller) => caller,
-        Err(Denied::Undecided(cause)) => return Err(Error::Unavailable(cause)),
+        Err(Denied::Undecided(cause)) => return Err(Error::AccessUndecided(cause)),
         Err(Denied::Unknown(why)) => {
             let ConnectInfo(address) = parts.extract::<ConnectInfo<SocketAddr>>().await.map_err(internal)?;
             tracing::debug!(why, "nobody was let in");
@@ -53,6 +54,11 @@ async fn admitted(rule: &Rule, parts: &mut Parts) -> Result<Caller, Error> {
         .limits
         .request(&caller.who, rule.right)
         .map_err(Error::TooManyRequests)?;
+    if caller.who == Who::Anybody && !is_for_this_machine(parts) {
+        return Err(Error::Forbidden(
+            "without api.authentication only this machine is answered: ask localhost or its address".to_owned(),
+        ));
+    }
     if !caller.may(rule.right) {
         return Err(Error::Forbidden("your role may not do this".to_owned()));
     }
@@ -71,6 +77,22 @@ async fn admitted(rule: &Rule, parts: &mut Parts) -> Result<Caller, Error> {
     }
     tracing::debug!(who = %caller.who, "let in");
     Ok(caller)
+}
+
+/// A page of another site that points its own name at this machine gets the browser of somebody here to ask us. It cannot change what `Host`
+/// says, which is that name.
+fn is_for_this_machine(parts: &Parts) -> bool {
+    let host = parts
+        .headers
+        .get(HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
+    let authority = host.parse::<Authority>();
+    let Some(name) = authority.as_ref().ok().map(Authority::host) else {
+        return host.is_empty();
+    };
+    let is_address = name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    is_address || name.eq_ignore_ascii_case("localhost")
 }
 
 async fn system_of_path(parts: &mut Parts) -> Result<Option<String>, Error> {

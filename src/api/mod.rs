@@ -2,16 +2,20 @@
 
 mod adoption;
 mod auth;
+mod code;
 mod docs;
 mod error;
 mod events;
 mod features;
 mod heatmap;
 mod logins;
+mod manners;
 mod observe;
 mod params;
 mod rejects;
+mod reply;
 mod systems;
+mod table;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,8 +23,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{Method, Uri};
-use axum::middleware::from_fn_with_state;
+use axum::http::Uri;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::serve::{ListenerExt, TapIo};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -83,9 +87,12 @@ fn routes(config: &Config, gate: &Arc<Gate>) -> OpenApiRouter<App> {
         let gate = gate.clone();
         from_fn_with_state(Rule { gate, right }, auth::require)
     };
+    let deadline = Duration::from_millis(config.clickhouse.query_timeout_ms);
+    let within_deadline = from_fn_with_state(deadline, manners::within);
     let definitions = OpenApiRouter::with_openapi(docs::Description::openapi())
         .routes(routes!(systems::get_systems))
         .routes(routes!(systems::get_system))
+        .layer(within_deadline.clone())
         .layer(only(Right::ReadDefinitions));
     let numbers = OpenApiRouter::new()
         .routes(routes!(adoption::get_adoption))
@@ -94,6 +101,7 @@ fn routes(config: &Config, gate: &Arc<Gate>) -> OpenApiRouter<App> {
         .routes(routes!(heatmap::get_hour_heatmap))
         .routes(routes!(heatmap::get_feature_heatmap))
         .routes(routes!(rejects::get_rejects))
+        .layer(within_deadline)
         .layer(only(Right::ReadNumbers));
     let write = OpenApiRouter::new()
         .routes(routes!(systems::put_system))
@@ -112,12 +120,13 @@ fn router(config: &Config, store: &Store, metrics: Arc<Metrics>) -> anyhow::Resu
     let gate = Arc::new(Gate::new(&config.api, store)?);
     let (routes, description) = routes(config, &gate).with_state(app).split_for_parts();
     let router = routes
-        .merge(docs::pages(description))
+        .merge(docs::pages(docs::complete(description)))
         .fallback(|uri: Uri| async move { Error::UnknownPath(uri.path().to_owned()) })
-        .method_not_allowed_fallback(|method: Method| async move { Error::WrongMethod(method.to_string()) })
+        .method_not_allowed_fallback(manners::other_method)
         .layer(DefaultBodyLimit::max(config.api.max_body_bytes))
         .layer(CatchPanicLayer::custom(observe::panicked))
         .layer(CompressionLayer::new())
+        .layer(from_fn(manners::protect))
         .layer(from_fn_with_state(metrics, observe::count));
     Ok(router)
 }
@@ -127,7 +136,7 @@ pub fn description() -> anyhow::Result<String> {
     let config = Config::load(None)?;
     let gate = Gate::new(&config.api, &Store::new(&config.clickhouse))?;
     let (_, description) = routes(&config, &Arc::new(gate)).split_for_parts();
-    Ok(description.to_pretty_json()? + "\n")
+    Ok(docs::complete(description).to_pretty_json()? + "\n")
 }
 
 /// `uptake api`: the API and its operations port, until `shutdown` is cancelled.

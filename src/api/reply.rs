@@ -83,8 +83,14 @@ impl Reply {
             }
         }
         let refusal = || {
-            let words = formats.iter().map(|format| format.essence()).map(|(kind, sub)| format!("{kind}/{sub}"));
-            Error::NotAcceptable { given: accept.clone(), expected: words.collect::<Vec<_>>().join(" or ") }
+            let words = formats
+                .iter()
+                .map(|format| format.essence())
+                .map(|(kind, sub)| format!("{kind}/{sub}"));
+            Error::NotAcceptable {
+                given: accept.clone(),
+                expected: words.collect::<Vec<_>>().join(" or "),
+            }
         };
         best.map(|(format, _)| format).ok_or_else(refusal)
     }
@@ -110,14 +116,25 @@ impl Reply {
 
     /// `If-None-Match` compares weakly (RFC 9110, 13.1.2): what was compressed on its way is the same answer.
     fn knows(&self, tag: &str) -> bool {
-        let known = self.if_none_match.as_deref().unwrap_or_default().split(',').map(str::trim);
-        known.map(|known| known.trim_start_matches("W/")).any(|known| known == tag || known == "*")
+        let known = self
+            .if_none_match
+            .as_deref()
+            .unwrap_or_default()
+            .split(',')
+            .map(str::trim);
+        known
+            .map(|known| known.trim_start_matches("W/"))
+            .any(|known| known == tag || known == "*")
     }
 }
 
 /// A header that may stand several times. What is not text is left out.
 fn joined(headers: &HeaderMap, name: HeaderName) -> Option<String> {
-    let values: Vec<_> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    let values: Vec<_> = headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect();
     (!values.is_empty()).then(|| values.join(","))
 }
 
@@ -151,7 +168,10 @@ mod tests {
 
     fn reply(accept: &str, if_none_match: &str) -> Reply {
         let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-        Reply { accept: given(accept), if_none_match: given(if_none_match) }
+        Reply {
+            accept: given(accept),
+            if_none_match: given(if_none_match),
+        }
     }
 
     #[test]
@@ -159,7 +179,10 @@ mod tests {
         for (accept, format) in [
             ("", Some(Format::Json)),
             ("*/*", Some(Format::Json)),
-            ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", Some(Format::Json)),
+            (
+                "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+                Some(Format::Json),
+            ),
             ("application/json, text/csv", Some(Format::Json)),
             ("text/csv", Some(Format::Csv)),
             ("TEXT/CSV; header=present", Some(Format::Csv)),

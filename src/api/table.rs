@@ -23,7 +23,9 @@ pub fn csv<T: Table>(table: &T) -> Result<Vec<u8>, Error> {
     for row in table.rows() {
         writer.serialize(row).map_err(internal)?;
     }
-    writer.into_inner().map_err(|error| Error::Internal(error.into_error().into()))
+    writer
+        .into_inner()
+        .map_err(|error| Error::Internal(error.into_error().into()))
 }
 
 /// A text that others chose. A spreadsheet would run one that begins like a formula, so such a text gets an apostrophe before it.
@@ -57,7 +59,10 @@ pub mod tests {
         type Row<'t> = Row<'t>;
 
         fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-            let row = |name, change| Row { name: Text(name), change };
+            let row = |name, change| Row {
+                name: Text(name),
+                change,
+            };
             [row("Sales, \"EMEA\"", Some(-0.5)), row("=cmd()", None)].into_iter()
         }
     }

@@ -72,7 +72,7 @@ pub struct CloudEvent {
         (Object = "application/json", example = json!({"system": "erp", "feature": "finance.invoice.approve"}))
     )),
     responses(
-        (status = 202, description = "Kafka has all of them", body = Accepted),
+        (status = 202, description = "Kafka has all of them", body = Accepted, example = json!({"accepted": 2})),
         (
             status = 422,
             description = "None was taken: `errors` has an entry for each wrong event",
@@ -84,22 +84,7 @@ pub struct CloudEvent {
                 "errors": [{"index": 3, "reason": "invalid_value", "place": "data.outcome", "value": "\"ok\"",
                     "expected": "success or failure"}]
             })
-        ),
-        (
-            status = 429,
-            description = "None was taken: too many wait for Kafka",
-            body = ProblemDetails,
-            content_type = "application/problem+json",
-            headers(("Retry-After" = u32, description = "Seconds"))
-        ),
-        (
-            status = 503,
-            description = "Kafka has not acknowledged all of them: send the request again",
-            body = ProblemDetails,
-            content_type = "application/problem+json",
-            headers(("Retry-After" = u32, description = "Seconds"))
-        ),
-        (status = "default", body = ProblemDetails, content_type = "application/problem+json")
+        )
     )
 )]
 pub async fn post_events(
