@@ -5,6 +5,7 @@ CREATE TABLE IF NOT EXISTS roster
     system        LowCardinality(String),
     version       UInt64,
     user          FixedString(16),
+    ordinal       UInt64,
     kind          Enum8('person' = 1, 'service' = 2),
     unit          LowCardinality(String),
     role          LowCardinality(String),
