@@ -88,6 +88,7 @@ struct RosterRow<'a> {
     phase: &'a str,
     entitled_from: u16,
     entitled_to: u16,
+    next_from: u16,
 }
 
 #[derive(Row, Serialize, Deserialize)]
@@ -183,7 +184,7 @@ impl Store {
         sha256: String,
     ) -> anyhow::Result<RosterVersion> {
         let mut insert = self.client().insert::<RosterRow>("roster").await?;
-        for row in roster.rows() {
+        for (index, row) in roster.rows().iter().enumerate() {
             insert
                 .write(&RosterRow {
                     system,
@@ -197,6 +198,7 @@ impl Store {
                     phase: &row.phase,
                     entitled_from: day_of_date(row.from),
                     entitled_to: day_of_date(row.to),
+                    next_from: day_of_date(roster.next_from(index)),
                 })
                 .await?;
         }
