@@ -50,11 +50,11 @@ impl Scene {
     /// Inserts the events of these numbers under this token; an event is the same under its number.
     async fn insert(&self, numbers: std::ops::Range<u64>, token: &str) {
         let sql = format!(
-            "INSERT INTO events (system, type, time, user, feature, outcome, source, identity, zone, local_date, local_hour, \
+            "INSERT INTO events (system, type, time, user, ordinal, feature, outcome, source, identity, zone, local_date, local_hour, \
                 kafka_topic, kafka_offset, ingested_at) \
              WITH toDateTime64('{} 00:00:00', 3, 'UTC') - INTERVAL 3 DAY + INTERVAL (number * 7919) % (3 * 86400) SECOND AS at, \
                 multiIf(number % 5 = 0, 'login', number % 11 = 0, 'feedback', 'feature_click') AS kind \
-             SELECT if(number % 3 = 0, 'crm', 'erp'), kind, at, toFixedString(sipHash128(number % 40), 16), \
+             SELECT if(number % 3 = 0, 'crm', 'erp'), kind, at, toFixedString(sipHash128(number % 40), 16), 1 + number % 40, \
                 if(kind = 'feature_click', concat('finance.', toString(number % 13)), ''), \
                 multiIf(kind != 'login', '', number % 2 = 0, 'success', 'failure'), \
                 '/test', sipHash128('event', number), '', toDate(at, 'UTC'), toHour(at, 'UTC'), 'topic', number, now64(3) \
