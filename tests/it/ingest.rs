@@ -37,7 +37,7 @@ impl Worker {
         Self::with(fixture, &[("UPTAKE__CLICKHOUSE__URL", &proxy.url)])
     }
 
-    fn kill(mut self) {
+    pub fn kill(mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }
@@ -68,7 +68,7 @@ fn event(id: impl ToString, user: &str, time: Timestamp, kind: &str, data: serde
         .to_string()
 }
 
-fn click(id: impl ToString, user: &str, time: Timestamp) -> String {
+pub fn click(id: impl ToString, user: &str, time: Timestamp) -> String {
     event(
         id,
         user,
@@ -78,11 +78,11 @@ fn click(id: impl ToString, user: &str, time: Timestamp) -> String {
     )
 }
 
-fn recently() -> Timestamp {
+pub fn recently() -> Timestamp {
     Timestamp::now() - 1.hour()
 }
 
-async fn produce_clicks(fixture: &Fixture, ids: std::ops::Range<usize>) {
+pub async fn produce_clicks(fixture: &Fixture, ids: std::ops::Range<usize>) {
     for id in ids {
         let user = format!("u-{}", id % 7);
         fixture.produce(&user, click(id, &user, recently())).await;
@@ -112,12 +112,12 @@ fn committed(fixture: &Fixture) -> i64 {
     offsets.elements().iter().map(|element| offset(element.offset())).sum()
 }
 
-async fn eventually_committed(fixture: &Fixture, messages: i64) {
+pub async fn eventually_committed(fixture: &Fixture, messages: i64) {
     eventually("the offsets are committed", async || committed(fixture) == messages).await;
 }
 
 /// Raw events and every rollup hold exactly these events.
-async fn assert_counted_once(fixture: &Fixture, events: u64) {
+pub async fn assert_counted_once(fixture: &Fixture, events: u64) {
     let raw = fixture.number("SELECT count() FROM events").await;
     let identities = fixture.number("SELECT uniqExact(identity) FROM events").await;
     let hours = fixture.number("SELECT toUInt64(sum(clicks)) FROM feature_hours").await;

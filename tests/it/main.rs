@@ -16,6 +16,7 @@ mod import;
 mod ingest;
 mod kafka;
 mod numbers;
+mod ordinals;
 mod reconcile;
 mod rejected;
 mod simulate;
