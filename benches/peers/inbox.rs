@@ -66,7 +66,7 @@ async fn create(installation: &Installation, inbox: &str, events: &str) -> anyho
             e.data.system AS system,
             multiIf(e.type = 'usage.login.v1', 'login', e.type = 'usage.feature_click.v1', 'feature_click', 'feedback') AS type,
             at AS time,
-            sipHash128(e.subject) AS user,
+            sipHash128(e.subject) AS user, toUInt64(substring(e.subject, 3)) AS ordinal,
             e.data.feature AS feature, e.data.session AS session, e.data.element AS element, e.data.outcome AS outcome,
             e.data.method AS method, e.data.score AS score, e.data.category AS category, e.data.comment AS comment,
             e.source AS source,

@@ -182,10 +182,10 @@ fn definition(first: Date) -> serde_json::Value {
 /// 40 units, 8 roles, 3 tiers, 12 sites, 3 phases. One person in ten has changed the unit.
 fn roster(people: u64, first: Date) -> [String; 2] {
     let rows = format!(
-        "INSERT INTO roster SELECT '{SYSTEM}', 1, MD5(toString(u)), 'person', concat('unit', toString((u + moved) % 40)),
+        "INSERT INTO roster SELECT '{SYSTEM}', 1, MD5(toString(u)), u + 1, 'person', concat('unit', toString((u + moved) % 40)),
             concat('role', toString(u % 8)), multiIf(u % 50 = 0, 'administrator', u % 9 = 0, 'management', 'operator'),
             concat('site', toString(u % 12)), multiIf(u % 10 = 0, 'pilot', u % 10 < 4, 'extension', 'company'),
-            if(moved, change, toDate('{first}')), if(moves AND NOT moved, change, toDate('2149-06-06'))
+            if(moved, change, toDate('{first}')), if(moves AND NOT moved, change, toDate('2149-06-06')) AS until, until
         FROM (SELECT number AS u, u % 10 = 3 AS moves, toDate('{first}') + 60 + u % 60 AS change,
             toUInt8(arrayJoin(range(1 + moves))) AS moved FROM numbers({people}))"
     );
@@ -199,10 +199,10 @@ fn roster(people: u64, first: Date) -> [String; 2] {
 /// desk and of a permit desk have 1.9 and 3.6 on a day, 3.1 and 5.1 in a month.
 fn events_sql(dates: &str, days: u64, users: u64, per_visit: u64) -> String {
     format!(
-        "INSERT INTO events (system, type, time, user, feature, session, outcome, method, source, identity, zone,
+        "INSERT INTO events (system, type, time, user, ordinal, feature, session, outcome, method, source, identity, zone,
             local_date, local_hour, kafka_topic, kafka_partition, kafka_offset, ingested_at)
         SELECT '{SYSTEM}', if(is_login, 'login', 'feature_click'),
-            toDateTime64(toDateTime(day, '{ZONE}') + 3600 * local_hour + r % 3600, 3, 'UTC'), MD5(toString(u)) AS user,
+            toDateTime64(toDateTime(day, '{ZONE}') + 3600 * local_hour + r % 3600, 3, 'UTC'), MD5(toString(u)) AS user, u + 1,
             if(is_login, '', concat('module', toString(f % 12), '.feature', toString(f))),
             concat('s-', toString(visit % 1000000)), if(is_login, 'success', ''), if(is_login, 'saml', ''), '/erp',
             MD5(concat(toString(day), toString(number))), '{ZONE}', day, if(u % 20 = 7, 20 + r % 10, 8 + (r + visit) % 10) % 24 AS local_hour,

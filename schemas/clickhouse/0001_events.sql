@@ -1,4 +1,5 @@
 -- Every accepted event, once. The key ends in the event's identity, so that a repeat which slipped past the workers is replaced.
+-- `ordinal` is the user's, see 0014_ordinals.
 -- local_date and local_hour are the worker's, in `zone`; zone '' means that the system had no definition yet and UTC was used.
 CREATE TABLE IF NOT EXISTS events
 (
@@ -6,6 +7,7 @@ CREATE TABLE IF NOT EXISTS events
     type            Enum8('login' = 1, 'feature_click' = 2, 'feedback' = 3),
     time            DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
     user            FixedString(16) CODEC(ZSTD(1)),
+    ordinal         UInt64 CODEC(ZSTD(1)),
     feature         LowCardinality(String),
     session         String CODEC(ZSTD(1)),
     element         LowCardinality(String),

@@ -1,15 +1,18 @@
 //! A batch owns its rows, already serialised, and the exact partition → next-offset map that it covers.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use bytes::Bytes;
 use rdkafka::message::OwnedHeaders;
 
 use super::envelope::{Envelope, Position};
+use super::member::lock;
 use super::protocol::Content;
 use super::row;
+use super::users::{User, UserKey};
 use super::zones::Zones;
 use crate::config;
 use crate::event::{Event, Reject};
@@ -32,9 +35,23 @@ pub struct Covered {
     pub kafka_ms: i64,
 }
 
+/// A row that waits for the ordinal of its user.
+struct Unresolved {
+    /// Where the ordinal stands in the rows.
+    at: usize,
+    key: UserKey,
+    user: Pseudonym,
+}
+
 /// Rows and everything else between two commits.
 pub struct Batch {
-    rows: Vec<u8>,
+    /// Serialised; taken out when they become the body.
+    rows: Mutex<Vec<u8>>,
+    row_bytes: usize,
+    /// What is sent; nothing changes it once it is there.
+    body: OnceLock<Bytes>,
+    /// The rows whose users have no ordinal yet.
+    unresolved: Vec<Unresolved>,
     pub row_count: usize,
     pub repeats: usize,
     pub dead_letters: Vec<DeadLetter>,
@@ -54,7 +71,10 @@ pub struct Batch {
 impl Batch {
     pub fn new(zones: Arc<Zones>, ingested_ms: i64) -> Self {
         Self {
-            rows: Vec::new(),
+            rows: Mutex::default(),
+            row_bytes: 0,
+            body: OnceLock::new(),
+            unresolved: Vec::new(),
             row_count: 0,
             repeats: 0,
             dead_letters: Vec::new(),
@@ -74,7 +94,7 @@ impl Batch {
 
     pub fn is_full(&self, bounds: &config::Ingest) -> bool {
         self.row_count + self.dead_letters.len() >= bounds.batch_rows
-            || self.rows.len() + self.dead_letter_bytes >= bounds.batch_bytes
+            || self.row_bytes + self.dead_letter_bytes >= bounds.batch_bytes
     }
 
     pub fn is_due(&self, bounds: &config::Ingest) -> bool {
@@ -82,7 +102,7 @@ impl Batch {
     }
 
     pub fn bytes(&self) -> usize {
-        self.rows.len()
+        self.row_bytes
     }
 
     /// Counts the message as covered, whatever became of it. Messages of a partition come in ascending order.
@@ -98,9 +118,18 @@ impl Batch {
         self.oldest_kafka_ms = self.oldest_kafka_ms.min(envelope.kafka_ms);
     }
 
-    pub fn push_row(&mut self, event: &Event<'_>, user: Pseudonym, topic: &str, position: Position) {
+    pub fn push_row(&mut self, event: &Event<'_>, user: User, topic: &str, position: Position) {
         let zone = self.zones.of(&event.system);
-        row::encode(&mut self.rows, event, user, zone, topic, position, self.ingested_ms);
+        let rows = self.rows.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if user.ordinal == 0 {
+            self.unresolved.push(Unresolved {
+                at: rows.len(),
+                key: user.key,
+                user: user.pseudonym,
+            });
+        }
+        row::encode(rows, event, &user, zone, topic, position, self.ingested_ms);
+        self.row_bytes = rows.len();
         self.row_count += 1;
         self.identity_sum = self.identity_sum.wrapping_add(event.identity.0 as u64);
     }
@@ -118,14 +147,35 @@ impl Batch {
         });
     }
 
-    /// The serialised rows, to be sent as they are, as often as it takes.
-    pub fn rows(self: &Arc<Self>) -> Bytes {
-        Bytes::from_owner(Rows(self.clone()))
+    /// The users without whose ordinals the rows cannot be sent.
+    pub fn unresolved(&self) -> impl Iterator<Item = Pseudonym> {
+        self.unresolved.iter().map(|row| row.user)
+    }
+
+    /// Fills in the `ordinals` of the unresolved users, once and for all, and gives what the chain can learn from it.
+    pub fn complete(&self, ordinals: &HashMap<Pseudonym, u64>) -> anyhow::Result<Vec<(UserKey, u64)>> {
+        let mut learnt = Vec::with_capacity(self.unresolved.len());
+        let mut rows = lock(&self.rows);
+        for row in &self.unresolved {
+            let ordinal = ordinals.get(&row.user).copied();
+            let ordinal = ordinal.with_context(|| format!("user {}: expected an ordinal, there is none", row.user))?;
+            rows[row.at..row.at + size_of::<u64>()].copy_from_slice(&ordinal.to_le_bytes());
+            learnt.push((row.key, ordinal));
+        }
+        let body = Bytes::from(std::mem::take(&mut *rows));
+        let _first = self.body.set(body);
+        Ok(learnt)
+    }
+
+    /// The rows as they are sent, as often as it takes; `None` while users are unresolved.
+    pub fn body(&self) -> Option<Bytes> {
+        self.body.get().cloned()
     }
 
     /// Allocates once what a batch of this size needs.
     pub fn reserve(&mut self, bytes: usize) {
-        self.rows.reserve_exact(bytes);
+        let rows = self.rows.get_mut().unwrap_or_else(PoisonError::into_inner);
+        rows.reserve_exact(bytes);
     }
 }
 
@@ -136,13 +186,5 @@ impl Content for Arc<Batch> {
 
     fn has_dead_letters(&self) -> bool {
         !self.dead_letters.is_empty()
-    }
-}
-
-struct Rows(Arc<Batch>);
-
-impl AsRef<[u8]> for Rows {
-    fn as_ref(&self) -> &[u8] {
-        &self.0.rows
     }
 }

@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use jiff::Timestamp;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use tokio::sync::watch;
 
 use super::batch::Batch;
 use super::envelope::Envelope;
 use super::identity::IdentityMemory;
+use super::users::{UserKey, Users};
 use super::zones::Zones;
 use crate::config::Config;
 use crate::event::{Event, Reject, TimeRange};
@@ -20,7 +23,7 @@ use crate::pseudonym::Pseudonymizer;
 pub struct Chain {
     config: Arc<Config>,
     metrics: IngestMetrics,
-    pseudonymizer: Pseudonymizer,
+    users: Users,
     zones: watch::Receiver<Arc<Zones>>,
     /// Of the partitions whose messages may be taken in.
     memories: BTreeMap<i32, IdentityMemory>,
@@ -37,7 +40,7 @@ impl Chain {
         Self {
             config,
             metrics,
-            pseudonymizer,
+            users: Users::new(pseudonymizer, StdRng::from_os_rng().random()),
             zones,
             memories: BTreeMap::new(),
             batch,
@@ -67,7 +70,7 @@ impl Chain {
         self.metrics.messages.inc();
         match decode(envelope, &self.config, self.now_ms) {
             Ok(event) if memory.remember(event.identity) => {
-                let user = self.pseudonymizer.pseudonym(&event.subject);
+                let user = self.users.of(&event.subject);
                 self.batch.push_row(&event, user, &self.config.kafka.topic, position);
             }
             Ok(_) => self.batch.repeats += 1,
@@ -102,6 +105,12 @@ impl Chain {
         self.row_bytes = self.batch.bytes();
         let empty = Batch::new(self.zones.borrow().clone(), self.now_ms);
         Some(std::mem::replace(&mut self.batch, empty))
+    }
+
+    pub fn learn(&mut self, ordinals: Vec<(UserKey, u64)>) {
+        for (user, ordinal) in ordinals {
+            self.users.learn(user, ordinal);
+        }
     }
 
     /// Messages of the partition may be taken in from now on.

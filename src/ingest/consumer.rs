@@ -10,16 +10,15 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::{ClientContext, Statistics};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::Shared;
 use super::chain::Chain;
 use super::envelope::Envelope;
 use super::member::{Member, lock};
 use super::protocol::Input;
 use super::takeover::Takeover;
 use super::writer::Writer;
-use super::zones::Zones;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::store::{Store, login, topics};
@@ -105,31 +104,26 @@ pub struct Session {
 }
 
 impl Session {
-    pub fn open(
-        config: &Config,
-        store: &Store,
-        zones: watch::Receiver<Arc<Zones>>,
-        metrics: &Metrics,
-    ) -> anyhow::Result<Self> {
+    pub fn open(config: &Config, shared: &Shared, metrics: &Metrics) -> anyhow::Result<Self> {
         let config = Arc::new(config.clone());
         let metrics = metrics.ingest.clone();
         let topic_id = Arc::default();
-        let writer = Writer::new(&config, store, zones.clone(), metrics.clone(), Arc::clone(&topic_id))?;
+        let writer = Writer::new(&config, shared, metrics.clone(), Arc::clone(&topic_id))?;
         let takeover = Takeover {
-            store: store.clone(),
+            store: shared.store.clone(),
             topic: config.kafka.topic.clone(),
             identity_memory: config.ingest.identity_memory,
             kafka_timeout: Duration::from_millis(config.kafka.connect_timeout_ms),
             topic_id,
         };
-        let chain = Chain::new(config.clone(), metrics.clone(), zones);
+        let chain = Chain::new(config.clone(), metrics.clone(), shared.zones.clone());
         let member = Arc::new(Member::new(config, metrics, chain, writer, takeover));
         let consumer = Arc::new(join_group(&member)?);
         member.attach(&consumer);
         Ok(Self {
             member,
             consumer,
-            store: store.clone(),
+            store: shared.store.clone(),
         })
     }
 

@@ -189,7 +189,7 @@ impl Member {
             Effect::Open { partition, memory } => return self.open(partition, memory),
             Effect::CloseBatch => return Some(Input::Closed(lock(&self.chain).take_batch().map(Arc::new))),
             Effect::Insert { token, batch } => self.spawn(async move {
-                let inserted = member.writer.insert(token, &batch).await;
+                let inserted = member.insert(token, &batch).await;
                 Input::Ended(member.outcome("insert", inserted))
             }),
             Effect::Check(batch) => self.spawn(async move {
@@ -238,6 +238,12 @@ impl Member {
                 Err(panic) => member.fail(anyhow!(panic).context("the work of ingest ended with a panic")),
             }
         });
+    }
+
+    async fn insert(&self, token: u64, batch: &Arc<Batch>) -> anyhow::Result<()> {
+        let learnt = self.writer.complete(batch).await?;
+        lock(&self.chain).learn(learnt);
+        self.writer.insert(token, batch).await
     }
 
     /// `None` once the session is over: then nobody waits for an answer.

@@ -22,6 +22,7 @@ mod progress;
 mod protocol;
 pub mod row;
 mod takeover;
+pub mod users;
 mod writer;
 pub mod zones;
 
@@ -32,16 +33,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::ops::{self, Health};
 use crate::reconcile;
+use crate::store::ordinals::Ordinals;
 use crate::store::{Store, migrate, rebuild, topics};
 
 /// The pause before a worker that failed joins the group again.
 const REJOIN: Duration = Duration::from_secs(2);
+
+/// What all memberships of one worker share.
+#[derive(Clone)]
+struct Shared {
+    store: Store,
+    zones: watch::Receiver<Arc<zones::Zones>>,
+    ordinals: Arc<Ordinals>,
+}
 
 /// One ingest worker until shutdown. Ends with an error only where trying again cannot help.
 pub async fn work(config: Config, metrics: Arc<Metrics>, shutdown: CancellationToken) -> anyhow::Result<()> {
@@ -53,13 +64,18 @@ pub async fn work(config: Config, metrics: Arc<Metrics>, shutdown: CancellationT
     preflight::check(&store).await?;
     topics::wait_for_access(&config.kafka).await?;
 
-    let zones = tokio::sync::watch::Sender::new(Arc::new(zones::Zones::load(&store).await?));
+    let zones = watch::Sender::new(Arc::new(zones::Zones::load(&store).await?));
     let background = shutdown.child_token();
     let _stop_background = background.clone().drop_guard();
     tokio::spawn(zones::refresh(store.clone(), zones.clone(), background.clone()));
 
+    let shared = Shared {
+        store: store.clone(),
+        zones: zones.subscribe(),
+        ordinals: Arc::new(Ordinals::new(&store)),
+    };
     while !shutdown.is_cancelled() {
-        let session = consumer::Session::open(&config, &store, zones.subscribe(), &metrics)?;
+        let session = consumer::Session::open(&config, &shared, &metrics)?;
         let maintenance = background.child_token();
         let known = zones.subscribe();
         let knows = move |system: &str, zone: &str| known.borrow().of(system).name == zone;

@@ -1,19 +1,19 @@
 //! One row of `events` in ClickHouse's RowBinary.
 
 use super::envelope::Position;
+use super::users::User;
 use super::zones::SystemZone;
 use crate::event::{Body, Event};
-use crate::pseudonym::Pseudonym;
 
 /// The columns in the order in which [`encode`] writes them.
-pub const COLUMNS: &str = "type, outcome, score, system, time, user, feature, session, element, method, category, \
+pub const COLUMNS: &str = "ordinal, type, outcome, score, system, time, user, feature, session, element, method, category, \
     comment, source, identity, zone, local_date, local_hour, kafka_topic, kafka_partition, kafka_offset, ingested_at";
 
-/// Appends one row.
+/// Appends one row, which begins with the ordinal of its user.
 pub fn encode(
     out: &mut Vec<u8>,
     event: &Event<'_>,
-    user: Pseudonym,
+    user: &User,
     zone: &SystemZone,
     topic: &str,
     position: Position,
@@ -21,10 +21,11 @@ pub fn encode(
 ) {
     let local = zone.zone.local_hour(event.time_ms);
     let labels = Labels::of(&event.body);
+    out.extend_from_slice(&user.ordinal.to_le_bytes());
     out.extend_from_slice(&[labels.kind, labels.outcome, labels.score]);
     string(out, &event.system);
     out.extend_from_slice(&event.time_ms.to_le_bytes());
-    out.extend_from_slice(&user.0);
+    out.extend_from_slice(&user.pseudonym.0);
     for text in [
         labels.feature,
         labels.session,

@@ -8,24 +8,23 @@ use jiff::Timestamp;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use tokio::sync::watch;
 use uuid::Uuid;
 
+use super::Shared;
 use super::batch::Batch;
 use super::dead_letter::{self, DeadLetters};
 use super::insert::{Inserter, PermanentRefusal};
-use super::zones::Zones;
+use super::users::UserKey;
 use crate::config::Config;
 use crate::metrics::IngestMetrics;
-use crate::store::{Store, rebuild};
+use crate::store::rebuild;
 
 /// Writes the batches of one session.
 pub struct Writer {
-    store: Store,
+    shared: Shared,
     topic: String,
     inserter: Inserter,
     dead_letters: DeadLetters,
-    zones: watch::Receiver<Arc<Zones>>,
     metrics: IngestMetrics,
     topic_id: Arc<OnceLock<Uuid>>,
 }
@@ -50,28 +49,37 @@ pub fn is_permanent(error: &anyhow::Error) -> bool {
 impl Writer {
     pub fn new(
         config: &Config,
-        store: &Store,
-        zones: watch::Receiver<Arc<Zones>>,
+        shared: &Shared,
         metrics: IngestMetrics,
         topic_id: Arc<OnceLock<Uuid>>,
     ) -> anyhow::Result<Self> {
         Ok(Self {
             topic_id,
-            store: store.clone(),
+            shared: shared.clone(),
             topic: config.kafka.topic.clone(),
-            inserter: Inserter::new(store, &config.kafka.topic, Uuid::new_v4()),
+            inserter: Inserter::new(&shared.store, &config.kafka.topic, Uuid::new_v4()),
             dead_letters: DeadLetters::new(&config.kafka)?,
-            zones,
             metrics,
         })
     }
 
-    /// Sends the rows, always the same under the same token.
+    /// Finds the ordinals of the batch's new users, and gives them for the chain to know. Only what is complete can be sent;
+    /// the first success is the last, so that what is sent never changes.
+    pub async fn complete(&self, batch: &Batch) -> anyhow::Result<Vec<(UserKey, u64)>> {
+        if batch.body().is_some() {
+            return Ok(Vec::new());
+        }
+        let ordinals = self.shared.ordinals.resolve(batch.unresolved()).await?;
+        batch.complete(&ordinals)
+    }
+
+    /// Sends the rows of a batch that is complete, always the same under the same token.
     pub async fn insert(&self, token: u64, batch: &Arc<Batch>) -> anyhow::Result<()> {
         let partitions = batch.covered.keys().copied();
-        self.inserter
-            .insert(token, partitions, batch.rows(), &self.metrics)
-            .await?;
+        let body = batch
+            .body()
+            .context("a batch was to be sent whose users are not resolved")?;
+        self.inserter.insert(token, partitions, body, &self.metrics).await?;
         self.request_rebuilds(batch).await
     }
 
@@ -81,7 +89,7 @@ impl Writer {
             (SELECT DISTINCT identity FROM events WHERE kafka_topic = ? AND kafka_partition IN ? \
                 AND ingested_at = fromUnixTimestamp64Milli(?, 'UTC'))";
         let partitions: Vec<i32> = batch.covered.keys().copied().collect();
-        let query = self.store.client().query(sql).bind(&self.topic).bind(partitions);
+        let query = self.shared.store.client().query(sql).bind(&self.topic).bind(partitions);
         let (count, sum): (u64, u64) = query.bind(batch.ingested_ms).fetch_one().await?;
         Ok((count, sum) == (batch.row_count as u64, batch.identity_sum))
     }
@@ -89,7 +97,7 @@ impl Writer {
     /// Returns once every dead letter is acknowledged by Kafka and recorded in ClickHouse. Repeating it is harmless.
     pub async fn publish(&self, batch: &Batch) -> anyhow::Result<()> {
         self.dead_letters.publish(&batch.dead_letters).await?;
-        dead_letter::record(&self.store, &self.topic, &batch.dead_letters)
+        dead_letter::record(&self.shared.store, &self.topic, &batch.dead_letters)
             .await
             .context("dead letters cannot be recorded in ClickHouse")
     }
@@ -139,13 +147,13 @@ impl Writer {
 
     /// A zone that was changed while this batch was under way: its rows stand under the old zone and must be derived again.
     async fn request_rebuilds(&self, batch: &Batch) -> anyhow::Result<()> {
-        let current = self.zones.borrow().clone();
+        let current = self.shared.zones.borrow().clone();
         if Arc::ptr_eq(&current, &batch.zones) {
             return Ok(());
         }
         let changed: Vec<_> = batch.zones.changed_in(&current).map(str::to_owned).collect();
         for system in changed {
-            rebuild::request(&self.store, &system).await?;
+            rebuild::request(&self.shared.store, &system).await?;
         }
         Ok(())
     }

@@ -7,9 +7,10 @@ use clickhouse::query::Query;
 use clickhouse::{RowOwned, RowRead};
 use tokio::sync::OnceCell;
 
-use super::{SystemContext, Window};
+use super::under_way::UnderWay;
+use super::{Choice, Dimension, SystemContext, Window};
 use crate::store::Store;
-use crate::store::numbers::Numbers;
+use crate::store::numbers::{Numbers, Shape};
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -54,9 +55,18 @@ impl Reader {
     }
 
     /// A question about numbers of a system in a window: `{{name}}` in `sql` is that number, and all its parameters are bound but
-    /// those of its own, like `by`.
+    /// those of its own, like `measure`.
     pub fn about(&self, system: &SystemContext, window: Window, sql: &str) -> Query {
-        self.question(&self.numbers.question(sql))
+        self.about_groups(system, window, Dimension::None, sql)
+    }
+
+    /// The same of numbers that are told by group.
+    pub fn about_groups(&self, system: &SystemContext, window: Window, by: Dimension, sql: &str) -> Query {
+        let shape = Shape {
+            by,
+            split: system.split_users,
+        };
+        self.question(&self.numbers.question(sql, shape))
             .param("system", &system.name)
             .param("zone", &system.zone)
             .param("week_start", system.week_start)
@@ -64,6 +74,7 @@ impl Reader {
             .param("roster", system.roster)
             .param("from", window.from.to_string())
             .param("to", window.to.to_string())
+            .param("by", by.word())
     }
 
     pub async fn rows<T: RowOwned + RowRead>(&self, question: Query) -> Result<Vec<T>, Error> {
@@ -74,11 +85,13 @@ impl Reader {
         };
         // The server's own limit comes first where it can; the second here is for a server that does not answer at all.
         let at_most = self.deadline + Duration::from_secs(1);
-        match tokio::time::timeout(at_most, question.fetch_all::<T>()).await {
-            Ok(Ok(rows)) => Ok(rows),
-            Ok(Err(error)) => Err(self.classify(error)),
-            Err(_) => Err(Error::Deadline(self.deadline)),
-        }
+        let under_way = UnderWay::new(&self.client);
+        let question = under_way.mark(question);
+        let Ok(answer) = tokio::time::timeout(at_most, question.fetch_all::<T>()).await else {
+            return Err(Error::Deadline(self.deadline));
+        };
+        under_way.over();
+        answer.map_err(|error| self.classify(error))
     }
 
     /// The only row of a question that always has one.

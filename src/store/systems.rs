@@ -1,5 +1,6 @@
 //! System definitions and rosters as stored: every version is kept, the newest one counts.
 
+use anyhow::Context;
 use clickhouse::Row;
 use jiff::civil::Date;
 use jiff::{Timestamp, Unit};
@@ -7,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Store;
+use super::ordinals::Ordinals;
 use crate::definition::{Applied, Definition, FIRST_DAY, Feature};
 use crate::roster::{Imported, Roster};
 
@@ -80,6 +82,7 @@ struct RosterRow<'a> {
     system: &'a str,
     version: u64,
     user: [u8; 16],
+    ordinal: u64,
     kind: i8,
     unit: &'a str,
     role: &'a str,
@@ -88,6 +91,7 @@ struct RosterRow<'a> {
     phase: &'a str,
     entitled_from: u16,
     entitled_to: u16,
+    next_from: u16,
 }
 
 #[derive(Row, Serialize, Deserialize)]
@@ -182,13 +186,20 @@ impl Store {
         version: u64,
         sha256: String,
     ) -> anyhow::Result<RosterVersion> {
+        let ordinals = Ordinals::new(self)
+            .resolve(roster.rows().iter().map(|row| row.user))
+            .await?;
         let mut insert = self.client().insert::<RosterRow>("roster").await?;
-        for row in roster.rows() {
+        for (index, row) in roster.rows().iter().enumerate() {
+            let ordinal = ordinals
+                .get(&row.user)
+                .with_context(|| format!("user {}: expected an ordinal", row.user))?;
             insert
                 .write(&RosterRow {
                     system,
                     version,
                     user: row.user.0,
+                    ordinal: *ordinal,
                     kind: row.kind as i8,
                     unit: &row.unit,
                     role: &row.role,
@@ -197,6 +208,7 @@ impl Store {
                     phase: &row.phase,
                     entitled_from: day_of_date(row.from),
                     entitled_to: day_of_date(row.to),
+                    next_from: day_of_date(roster.next_from(index)),
                 })
                 .await?;
         }

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-/// What happens to an insert into `events`. Everything else always passes.
+/// What happens to an insert into the proxy's table. Everything else always passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Inserts {
     Pass,
@@ -46,7 +46,12 @@ impl Drop for Proxy {
 }
 
 impl Proxy {
+    /// Of inserts into `events`.
     pub async fn to(url: &str, mode: Inserts) -> Self {
+        Self::of_table("events", url, mode).await
+    }
+
+    pub async fn of_table(table: &'static str, url: &str, mode: Inserts) -> Self {
         let upstream: SocketAddr = url.trim_start_matches("http://").parse().expect("http://address:port");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("its address"));
@@ -56,7 +61,8 @@ impl Proxy {
             loop {
                 let (client, _) = listener.accept().await.expect("a connection");
                 if *mode.borrow() != Inserts::Unreachable {
-                    tokio::spawn(relay(client, upstream, mode.subscribe(), meets.clone()));
+                    let shared = (mode.subscribe(), meets.clone());
+                    tokio::spawn(relay(client, upstream, table, shared));
                 }
             }
         });
@@ -78,14 +84,16 @@ impl Proxy {
     }
 }
 
-async fn relay(client: TcpStream, upstream: SocketAddr, mode: watch::Receiver<Inserts>, met: Arc<AtomicUsize>) {
+type Shared = (watch::Receiver<Inserts>, Arc<AtomicUsize>);
+
+async fn relay(client: TcpStream, upstream: SocketAddr, table: &'static str, (mode, met): Shared) {
     let Ok(server) = TcpStream::connect(upstream).await else {
         return;
     };
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
     let (is_insert, insert) = watch::channel(false);
     let answers = tokio::spawn(answers(from_server, to_client, mode.clone(), insert, met.clone()));
-    requests(from_client, to_server, mode, is_insert, met).await;
+    requests(from_client, to_server, table, (mode, met), is_insert).await;
     let _ = answers.await;
 }
 
@@ -97,10 +105,11 @@ async fn hold(mode: &mut watch::Receiver<Inserts>, how: Inserts) {
 async fn requests(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
-    mut mode: watch::Receiver<Inserts>,
+    table: &str,
+    (mut mode, met): Shared,
     is_insert: watch::Sender<bool>,
-    met: Arc<AtomicUsize>,
 ) {
+    let inserts = ["+", "%20"].map(|space| format!("INSERT{space}INTO{space}{table}"));
     let mut buffer = vec![0; 65_536];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
         let bytes = &buffer[..count];
@@ -108,8 +117,9 @@ async fn requests(
             return;
         }
         if bytes.starts_with(b"POST") {
-            let head = String::from_utf8_lossy(bytes);
-            is_insert.send_replace(head.contains("INSERT+INTO+events") || head.contains("INSERT%20INTO%20events"));
+            // With or without quotes around the name.
+            let head = String::from_utf8_lossy(bytes).replace("%60", "");
+            is_insert.send_replace(inserts.iter().any(|insert| head.contains(insert)));
         }
         let now = if *is_insert.borrow() {
             *mode.borrow()

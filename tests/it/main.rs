@@ -18,6 +18,7 @@ mod ingest;
 mod kafka;
 mod numbers;
 mod oidc;
+mod ordinals;
 mod reconcile;
 mod rejected;
 mod simulate;

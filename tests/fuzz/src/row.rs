@@ -3,25 +3,28 @@
 use uptake::event::{Body, Event};
 use uptake::ingest::envelope::Position;
 use uptake::ingest::row;
+use uptake::ingest::users::Users;
 use uptake::ingest::zones::Zones;
-use uptake::pseudonym::Pseudonym;
+use uptake::pseudonym::Pseudonymizer;
 
 /// The row of an event must say what the event says.
 pub fn check(event: &Event<'_>) {
-    let user = Pseudonym(*b"sixteen bytes...");
+    let users = &mut Users::new(Pseudonymizer::new(b"key"), 5);
+    let user = users.of(&event.subject);
     let position = Position {
         partition: 7,
         offset: 11,
     };
     let mut bytes = Vec::new();
     let zones = Zones::default();
-    row::encode(&mut bytes, event, user, zones.of(&event.system), "topic", position, 13);
+    row::encode(&mut bytes, event, &user, zones.of(&event.system), "topic", position, 13);
 
     let mut row = Reader(&bytes);
+    assert_eq!(u64::from_le_bytes(row.take()), user.ordinal);
     let [kind, outcome, score] = row.take();
     let system = row.text();
     let time_ms = i64::from_le_bytes(row.take());
-    assert_eq!(row.take(), user.0);
+    assert_eq!(row.take(), user.pseudonym.0);
     let texts: [&str; 6] = std::array::from_fn(|_| row.text());
     let source = row.text();
     let identity = u128::from_be_bytes(row.take());
