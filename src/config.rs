@@ -145,6 +145,7 @@ pub struct Retention {
     pub rejects_days: u32,
     pub user_months: u32,
     pub aggregate_months: u32,
+    pub audit_months: u32,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -286,6 +287,7 @@ impl Config {
             ("retention.rejects_days", self.retention.rejects_days as usize),
             ("retention.user_months", self.retention.user_months as usize),
             ("retention.aggregate_months", self.retention.aggregate_months as usize),
+            ("retention.audit_months", self.retention.audit_months as usize),
         ] {
             if value == 0 {
                 return refuse(key, &value, "at least 1");

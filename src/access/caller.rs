@@ -15,6 +15,8 @@ pub enum Right {
     Change,
     /// Send events.
     Send,
+    /// Read the audit log.
+    ReadAudit,
 }
 
 impl Right {
@@ -24,6 +26,7 @@ impl Right {
             Self::ReadDefinitions | Self::ReadNumbers => &[Viewer, Analyst, Privacy, Admin],
             Self::Change => &[Admin],
             Self::Send => &[Producer, Admin],
+            Self::ReadAudit => &[Privacy, Admin],
         }
     }
 }
@@ -61,14 +64,25 @@ pub enum Who {
     Token(String),
     /// A person or program known by the OpenID Connect provider, by `sub`.
     Subject(String),
+    /// Whoever ran a command, by the name that the operating system gives.
+    Command(String),
 }
 
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, name) = self.parts();
+        write!(f, "{kind} {name}")
+    }
+}
+
+impl Who {
+    /// How somebody is known, and the name.
+    pub fn parts(&self) -> (&'static str, &str) {
         match self {
-            Self::Anybody => f.write_str("anybody"),
-            Self::Token(name) => write!(f, "token {name}"),
-            Self::Subject(sub) => write!(f, "subject {sub}"),
+            Self::Anybody => ("anybody", ""),
+            Self::Token(name) => ("token", name),
+            Self::Subject(sub) => ("subject", sub),
+            Self::Command(name) => ("command", name),
         }
     }
 }
@@ -125,7 +139,12 @@ mod tests {
         let mut caller = Caller::anybody();
         caller.roles = vec![Role::Producer];
         assert!(caller.may(Right::Send));
-        for right in [Right::ReadDefinitions, Right::ReadNumbers, Right::Change] {
+        for right in [
+            Right::ReadDefinitions,
+            Right::ReadNumbers,
+            Right::Change,
+            Right::ReadAudit,
+        ] {
             assert!(!caller.may(right), "{right:?}");
         }
         caller.roles = Vec::new();

@@ -7,7 +7,9 @@ use clap::Subcommand;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
+use serde::Serialize;
 
+use super::audit::{self, Action, Actor};
 use super::secret;
 use crate::config::{Config, Role};
 use crate::definition::{SYSTEM_NAME, is_label};
@@ -85,7 +87,7 @@ async fn create(store: &Store, new: New, is_required: bool) -> anyhow::Result<()
     roles.sort_unstable();
     roles.dedup();
     let stored = NewToken {
-        name: new.name,
+        name: new.name.clone(),
         sha256: secret::hash(&token),
         expires_at: match new.expires {
             Expiry::Never => None,
@@ -95,7 +97,10 @@ async fn create(store: &Store, new: New, is_required: bool) -> anyhow::Result<()
         systems: new.system,
         units: new.unit,
     };
-    store.add_token(stored, before.as_ref()).await?;
+    let granted = Granted::of(&stored);
+    let what = (Action::CreateToken, new.name.as_str());
+    let change = async { store.add_token(stored, before.as_ref()).await.map(|()| granted) };
+    audit::record(store, Actor::of_command(), what, change).await?;
     println!("{token}");
     eprintln!(
         "This is shown only now. It is sent as  Authorization: Bearer {}…",
@@ -105,6 +110,26 @@ async fn create(store: &Store, new: New, is_required: bool) -> anyhow::Result<()
         eprintln!("api.authentication is false here: the API also answers whoever has no token.");
     }
     Ok(())
+}
+
+/// What the audit log keeps of a new token.
+#[derive(Serialize)]
+struct Granted {
+    roles: Vec<String>,
+    systems: Vec<String>,
+    units: Vec<String>,
+    expires_at: Option<Timestamp>,
+}
+
+impl Granted {
+    fn of(token: &NewToken) -> Self {
+        Self {
+            roles: token.roles.clone(),
+            systems: token.systems.clone(),
+            units: token.units.clone(),
+            expires_at: token.expires_at,
+        }
+    }
 }
 
 async fn list(store: &Store) -> anyhow::Result<()> {
@@ -155,7 +180,8 @@ async fn revoke(store: &Store, name: &str) -> anyhow::Result<()> {
         let why = "expected the name of a token that is not revoked (`uptake token list`)";
         return Err(BadInput::new(format!("{name}: {why}")).into());
     };
-    store.revoke_token(token).await?;
+    let change = store.revoke_token(token);
+    audit::record(store, Actor::of_command(), (Action::RevokeToken, name), change).await?;
     println!("{name}: revoked");
     Ok(())
 }

@@ -6,6 +6,7 @@
 //!
 //! The HTTP side of it, which routes ask for which right, is in `api::auth`.
 
+pub mod audit;
 mod caller;
 pub mod command;
 mod gate;

@@ -7,6 +7,7 @@ use utoipa::openapi::{Content, Header, ObjectBuilder, Ref, RefOr, Response, Resp
 use utoipa::{Modify, openapi};
 use utoipa_swagger_ui::SwaggerUi;
 
+use super::audit::AuditLog;
 use super::error::{PROBLEM, ProblemDetails};
 use super::systems::SystemList;
 use super::table::Table;
@@ -43,7 +44,8 @@ impl Modify for BearerToken {
 }
 
 /// The answers that are tables, with their columns in CSV.
-const TABLES: [(&str, &[&str]); 7] = [
+const TABLES: [(&str, &[&str]); 8] = [
+    ("/api/v1/audit", AuditLog::COLUMNS),
     ("/api/v1/systems", SystemList::COLUMNS),
     ("/api/v1/systems/{system}/adoption", Adoption::COLUMNS),
     ("/api/v1/systems/{system}/logins", Logins::COLUMNS),
@@ -61,9 +63,7 @@ const REFUSALS: [(&str, &str, fn(&Operation) -> bool); 10] = [
         "The role or the restriction of the token does not allow it",
         |_| true,
     ),
-    ("404", "There is no such system", |operation| {
-        operation.parameters.is_some()
-    }),
+    ("404", "There is no such system", is_about_a_system),
     ("406", "There is no format that `Accept` wants", is_question),
     ("400", "The body cannot be read", takes_body),
     ("413", "The body is too large", takes_body),
@@ -80,6 +80,11 @@ const REFUSALS: [(&str, &str, fn(&Operation) -> bool); 10] = [
         |_| true,
     ),
 ];
+
+fn is_about_a_system(operation: &Operation) -> bool {
+    let mut parameters = operation.parameters.iter().flatten();
+    parameters.any(|parameter| matches!(parameter, RefOr::T(parameter) if parameter.name == "system"))
+}
 
 fn takes_body(operation: &Operation) -> bool {
     operation.request_body.is_some()

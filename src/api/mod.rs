@@ -1,6 +1,7 @@
 //! The HTTP API: every route and layer on this page.
 
 mod adoption;
+mod audit;
 mod auth;
 mod code;
 mod docs;
@@ -11,6 +12,7 @@ mod heatmap;
 mod logins;
 mod manners;
 mod observe;
+mod page;
 mod params;
 mod rejects;
 mod reply;
@@ -101,8 +103,12 @@ fn routes(config: &Config, gate: &Arc<Gate>) -> OpenApiRouter<App> {
         .routes(routes!(heatmap::get_hour_heatmap))
         .routes(routes!(heatmap::get_feature_heatmap))
         .routes(routes!(rejects::get_rejects))
-        .layer(within_deadline)
+        .layer(within_deadline.clone())
         .layer(only(Right::ReadNumbers));
+    let audit = OpenApiRouter::new()
+        .routes(routes!(audit::get_audit))
+        .layer(within_deadline)
+        .layer(only(Right::ReadAudit));
     let write = OpenApiRouter::new()
         .routes(routes!(systems::put_system))
         .routes(routes!(systems::put_roster))
@@ -111,7 +117,7 @@ fn routes(config: &Config, gate: &Arc<Gate>) -> OpenApiRouter<App> {
         .routes(routes!(events::post_events))
         .layer(DefaultBodyLimit::max(config.collector.max_body_bytes))
         .layer(only(Right::Send));
-    definitions.merge(numbers).merge(write).merge(send)
+    definitions.merge(numbers).merge(audit).merge(write).merge(send)
 }
 
 /// The whole API with all its layers, outermost last.

@@ -112,7 +112,7 @@ impl Parameters {
         })
     }
 
-    fn take(&mut self, name: &'static str) -> Option<String> {
+    pub fn take(&mut self, name: &'static str) -> Option<String> {
         self.known.push(name);
         self.given.remove(name)
     }

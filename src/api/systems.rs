@@ -17,6 +17,7 @@ use super::params::{Parameters, SystemParam, SystemPath, system_name};
 use super::reply::Reply;
 use super::table::{Table, Text};
 use crate::access::Caller;
+use crate::access::audit::{self, Action};
 use crate::definition::{Applied, Definition};
 use crate::error::{Problem, Problems};
 use crate::roster::{Context, Format, Imported, Roster};
@@ -167,6 +168,7 @@ pub async fn get_system(
 )]
 pub async fn put_system(
     State(app): State<App>,
+    caller: Caller,
     SystemPath(system): SystemPath,
     uri: Uri,
     headers: HeaderMap,
@@ -187,7 +189,9 @@ pub async fn put_system(
             expected: format!("{name}, as in the path"),
         }]));
     }
-    Ok(Json(app.store.apply_definition(&definition).await?))
+    let change = app.store.apply_definition(&definition);
+    let applied = audit::record(&app.store, caller.into(), (Action::DefineSystem, &name), change).await?;
+    Ok(Json(applied))
 }
 
 /// Replaces the roster of a system; the body holds the rows of the past too. Imported whole or not at all.
@@ -205,6 +209,7 @@ pub async fn put_system(
 )]
 pub async fn put_roster(
     State(app): State<App>,
+    caller: Caller,
     SystemPath(system): SystemPath,
     uri: Uri,
     headers: HeaderMap,
@@ -232,7 +237,9 @@ pub async fn put_roster(
         Roster::parse(&text, format, "the body", &context)
     });
     let roster = parsed.await.map_err(|error| Error::Internal(error.into()))??;
-    Ok(Json(app.store.import_roster(&name, &roster).await?))
+    let change = app.store.import_roster(&name, &roster);
+    let imported = audit::record(&app.store, caller.into(), (Action::ImportRoster, &name), change).await?;
+    Ok(Json(imported))
 }
 
 /// The path of a system that may be about to be defined: a name that cannot be one is a mistake, not an unknown system.

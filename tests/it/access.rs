@@ -12,7 +12,7 @@ use crate::collector::{BATCH, SINGLE, click, start};
 use crate::common::proxy::{Inserts, Proxy};
 use crate::harness::{Fixture, eventually};
 
-fn run(fixture: &Fixture, arguments: &[&str]) -> (Option<i32>, String, String) {
+pub fn run(fixture: &Fixture, arguments: &[&str]) -> (Option<i32>, String, String) {
     let mut program = fixture.program();
     let output = program.args(arguments).stdin(Stdio::null()).output();
     let Output { status, stdout, stderr } = output.expect("the program");

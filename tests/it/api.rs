@@ -123,37 +123,37 @@ async fn defined() -> Api {
 async fn a_bad_parameter_is_named_with_its_value_and_what_was_expected() {
     let api = defined().await;
     let cases = [
-        ("adoption?by=department", 400, "by", "department"),
-        ("adoption?measure=clicks", 400, "measure", "clicks"),
-        ("adoption?grain=hour", 400, "grain", "hour"),
-        ("adoption?window=year", 400, "window", "year"),
-        ("adoption?from=2026-02-30&to=2026-03-01", 400, "from", "2026-02-30"),
-        ("adoption?from=1.10.2026&to=2026-11-01", 400, "from", "1.10.2026"),
+        ("adoption?by=department", 422, "by", "department"),
+        ("adoption?measure=clicks", 422, "measure", "clicks"),
+        ("adoption?grain=hour", 422, "grain", "hour"),
+        ("adoption?window=year", 422, "window", "year"),
+        ("adoption?from=2026-02-30&to=2026-03-01", 422, "from", "2026-02-30"),
+        ("adoption?from=1.10.2026&to=2026-11-01", 422, "from", "1.10.2026"),
         (
             "adoption?from=2026-10-01T00:00&to=2026-11-01",
-            400,
+            422,
             "from",
             "2026-10-01T00:00",
         ),
-        ("adoption?from=0001-01-01&to=2026-11-01", 400, "from", "0001-01-01"),
-        ("adoption?from=2026-10-01", 400, "from", "2026-10-01"),
-        ("adoption?to=2026-10-01", 400, "to", "2026-10-01"),
+        ("adoption?from=0001-01-01&to=2026-11-01", 422, "from", "0001-01-01"),
+        ("adoption?from=2026-10-01", 422, "from", "2026-10-01"),
+        ("adoption?to=2026-10-01", 422, "to", "2026-10-01"),
         (
             "adoption?from=2026-10-01&to=2026-11-01&window=month",
-            400,
+            422,
             "window",
             "month",
         ),
         (
             "adoption?from=2026-10-01&to=2026-11-01&on=2026-10-05",
-            400,
+            422,
             "on",
             "2026-10-05",
         ),
-        ("adoption?unit=Sales", 400, "unit", "Sales"),
-        ("adoption?by=unit&by=role", 400, "by", "role"),
-        ("heatmap/features?by=tier", 400, "by", "tier"),
-        ("features?by=unit", 400, "by", "unit"),
+        ("adoption?unit=Sales", 422, "unit", "Sales"),
+        ("adoption?by=unit&by=role", 422, "by", "role"),
+        ("heatmap/features?by=tier", 422, "by", "tier"),
+        ("features?by=unit", 422, "by", "unit"),
         ("adoption?from=2026-10-01&to=2026-10-01", 422, "to", "2026-10-01"),
         ("logins?from=2026-10-02&to=2026-10-01", 422, "to", "2026-10-01"),
         ("logins?from=2025-09-01&to=2026-10-02", 422, "from", "2025-09-01"),
@@ -234,7 +234,7 @@ async fn a_bad_document_is_refused_whole_with_every_error() {
     let (status, _) = api.put("/systems/erp", "image/png", DEFINITION).await;
     assert_eq!(status, 415);
     let (status, _) = api.put("/systems/E RP", "application/yaml", DEFINITION).await;
-    assert_eq!(status, 400);
+    assert_eq!(status, 422);
     let request = api.http.put(format!("{}/api/v1/systems/erp", api.url));
     let not_text = request.header(CONTENT_TYPE, "application/json").body(vec![0xff, 0xfe]);
     assert_eq!(api.send(not_text).await.0, 400);

@@ -7,6 +7,7 @@
 
 mod access;
 mod api;
+mod audit;
 mod collector;
 #[path = "../common/mod.rs"]
 mod common;
@@ -16,6 +17,7 @@ mod harness;
 mod import;
 mod ingest;
 mod kafka;
+mod manners;
 mod numbers;
 mod oidc;
 mod ordinals;
