@@ -185,7 +185,7 @@ fn roster(people: u64, first: Date) -> [String; 2] {
         "INSERT INTO roster SELECT '{SYSTEM}', 1, MD5(toString(u)), u + 1, 'person', concat('unit', toString((u + moved) % 40)),
             concat('role', toString(u % 8)), multiIf(u % 50 = 0, 'administrator', u % 9 = 0, 'management', 'operator'),
             concat('site', toString(u % 12)), multiIf(u % 10 = 0, 'pilot', u % 10 < 4, 'extension', 'company'),
-            if(moved, change, toDate('{first}')), if(moves AND NOT moved, change, toDate('2149-06-06'))
+            if(moved, change, toDate('{first}')), if(moves AND NOT moved, change, toDate('2149-06-06')) AS until, until
         FROM (SELECT number AS u, u % 10 = 3 AS moves, toDate('{first}') + 60 + u % 60 AS change,
             toUInt8(arrayJoin(range(1 + moves))) AS moved FROM numbers({people}))"
     );

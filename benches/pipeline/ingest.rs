@@ -98,7 +98,7 @@ impl Run {
 
         let stored = installation.number("SELECT count() FROM events").await?;
         let counted = installation
-            .number("SELECT toUInt64(sum(events)) FROM user_days")
+            .number("SELECT toUInt64(sum(clicks)) FROM feature_days")
             .await?;
         ensure!(
             (stored, counted) == (events, events),

@@ -165,6 +165,7 @@ mod tests {
             name: "erp".to_owned(),
             timezone: "UTC".to_owned(),
             definition: 0,
+            split_users: false,
             roster: 0,
             zone: String::new(),
             week_start: 1,

@@ -1,14 +1,14 @@
 //! The settings that the guarantees rest on, checked before the first message is read (architecture.md, guarantee 6).
 
 use std::collections::HashMap;
+use std::iter;
 
 use anyhow::{Context, bail};
 
 use super::insert::{SETTINGS, with_settings};
 use crate::store::Store;
+use crate::store::rollups::ROLLUPS;
 
-/// The raw table and every table that a view of it fills.
-const TARGETS: [&str; 4] = ["events", "user_days", "feature_hours", "feature_days"];
 const WINDOW: &str = "deduplication_window";
 
 /// Refuses a server on which an insert would not be what `insert` promises, naming the setting.
@@ -30,15 +30,19 @@ pub async fn check(store: &Store) -> anyhow::Result<()> {
             None => bail!("ClickHouse does not know the setting {name}: expected version 24.8 or newer"),
         }
     }
+    // The raw table and every table that a view of it fills.
+    let targets: Vec<_> = iter::once("events")
+        .chain(ROLLUPS.iter().map(|rollup| rollup.table))
+        .collect();
     let sql = "SELECT name, create_table_query FROM system.tables WHERE database = ? AND name IN ?";
     let tables = store
         .client()
         .query(sql)
         .bind(store.database())
-        .bind(TARGETS.as_slice())
+        .bind(&targets)
         .fetch_all::<(String, String)>();
     let tables: HashMap<String, String> = tables.await?.into_iter().collect();
-    for table in TARGETS {
+    for table in targets {
         let definition = tables.get(table).with_context(|| format!("table {table} is missing"))?;
         if !definition.contains(WINDOW) {
             bail!("table {table} has no {WINDOW}: a repeated insert would be counted twice");

@@ -1,6 +1,7 @@
 //! Adoption (M1 to M4): who is entitled, who of them is active.
 
 use std::collections::HashMap;
+use std::iter;
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -67,7 +68,7 @@ pub struct Period {
     pub total: Total,
 }
 
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Group {
     #[serde(flatten)]
     pub key: GroupKey,
@@ -83,7 +84,7 @@ pub struct Group {
     pub suppressed: bool,
 }
 
-#[derive(Debug, Default, Serialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
 pub struct Total {
     pub entitled: Option<u64>,
     pub active: Option<u64>,
@@ -96,6 +97,7 @@ pub struct Total {
 #[derive(clickhouse::Row, Deserialize)]
 struct Row {
     period_from: u16,
+    period_to: u16,
     is_total: bool,
     group_name: String,
     suppressed: bool,
@@ -106,29 +108,24 @@ struct Row {
 }
 
 const SQL: &str = "\
-SELECT assumeNotNull(period_from) AS period_from, toBool(is_total) AS is_total, toString(group_name) AS group_name, toBool(suppressed) AS suppressed,
+SELECT period_from, period_to, toBool(is_total) AS is_total, toString(group_name) AS group_name, toBool(suppressed) AS suppressed,
     entitled, active, rate, unentitled
 FROM {{adoption}}
-ORDER BY period_from, is_total, group_name";
+ORDER BY period_from, period_to, is_total, group_name";
 
-/// The groups and the total of each period that has anybody in it, by its first day.
-type Parts = HashMap<Date, (Vec<Group>, Total)>;
+/// The groups and the total of each period that has anybody in it.
+type Parts = HashMap<Window, (Vec<Group>, Total)>;
 
 pub async fn ask(reader: &Reader, request: Request) -> Result<Adoption, Error> {
-    let (mut whole, parts, data_quality) = tokio::try_join!(
-        parts(reader, &request, None),
-        async {
-            match request.grain {
-                Some(grain) => Ok(Some((grain, parts(reader, &request, Some(grain)).await?))),
-                None => Ok(None),
-            }
-        },
-        quality::ask(reader, &request.system, request.window),
+    let whole = request.window;
+    let grain = request.grain.map(|grain| whole.periods(grain, request.system.week_start));
+    let (mut parts, data_quality) = tokio::try_join!(
+        parts(reader, &request, grain.iter().flatten().copied()),
+        quality::ask(reader, &request.system, whole),
     )?;
-    let periods = parts.map(|(grain, mut parts)| {
-        let periods = request.window.periods(grain, request.system.week_start);
+    let periods = grain.map(|grain| {
         let period = |window: Window| {
-            let (groups, total) = take(&mut parts, window.from);
+            let (groups, total) = parts.get(&window).cloned().unwrap_or_else(nobody);
             Period {
                 from: window.from,
                 to: window.to,
@@ -136,11 +133,11 @@ pub async fn ask(reader: &Reader, request: Request) -> Result<Adoption, Error> {
                 total,
             }
         };
-        periods.into_iter().map(period).collect()
+        grain.into_iter().map(period).collect()
     });
-    let (groups, total) = take(&mut whole, request.window.from);
+    let (groups, total) = parts.remove(&whole).unwrap_or_else(nobody);
     Ok(Adoption {
-        window: request.window.answer(&request.system),
+        window: whole.answer(&request.system),
         system: request.system.name,
         measure: request.measure,
         by: request.by,
@@ -152,15 +149,23 @@ pub async fn ask(reader: &Reader, request: Request) -> Result<Adoption, Error> {
     })
 }
 
-async fn parts(reader: &Reader, request: &Request, grain: Option<Grain>) -> Result<Parts, Error> {
+/// Those of the whole window and of `periods`.
+async fn parts(reader: &Reader, request: &Request, periods: impl Iterator<Item = Window>) -> Result<Parts, Error> {
+    let periods = iter::once(request.window).chain(periods.filter(|period| *period != request.window));
+    let periods: Vec<_> = periods
+        .map(|window| format!("('{}','{}')", window.from, window.to))
+        .collect();
     let question = reader
-        .about(&request.system, request.window, SQL)
-        .param("by", request.by.word())
+        .about_groups(&request.system, request.window, request.by, SQL)
         .param("measure", request.measure.word())
-        .param("grain", grain.map_or("none", Choice::word));
+        .param("periods", format!("[{}]", periods.join(",")));
     let mut parts = Parts::new();
     for row in reader.rows::<Row>(question).await? {
-        let part = parts.entry(date_of(row.period_from)).or_default();
+        let period = Window {
+            from: date_of(row.period_from),
+            to: date_of(row.period_to),
+        };
+        let part = parts.entry(period).or_default();
         if row.is_total {
             part.1 = Total {
                 entitled: row.entitled,
@@ -184,14 +189,12 @@ async fn parts(reader: &Reader, request: &Request, grain: Option<Grain>) -> Resu
 }
 
 /// A period with nobody entitled and nobody active has no rows: its counts are 0.
-fn take(parts: &mut Parts, from: Date) -> (Vec<Group>, Total) {
-    parts.remove(&from).unwrap_or_else(|| {
-        let nobody = Total {
-            entitled: Some(0),
-            active: Some(0),
-            unentitled_active: Some(0),
-            ..Total::default()
-        };
-        (Vec::new(), nobody)
-    })
+fn nobody() -> (Vec<Group>, Total) {
+    let total = Total {
+        entitled: Some(0),
+        active: Some(0),
+        unentitled_active: Some(0),
+        ..Total::default()
+    };
+    (Vec::new(), total)
 }

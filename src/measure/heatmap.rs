@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Choice, DataQuality, Dimension, Error, GroupKey, Reader, SystemContext, Window, WindowAnswer, quality};
+use super::{DataQuality, Dimension, Error, GroupKey, Reader, SystemContext, Window, WindowAnswer, quality};
 
 /// When features are clicked, in local time.
 #[derive(Debug, Serialize, ToSchema)]
@@ -147,7 +147,7 @@ pub async fn ask_features(
     window: Window,
     by: Dimension,
 ) -> Result<FeatureHeatmap, Error> {
-    let question = reader.about(&system, window, FEATURES_SQL).param("by", by.word());
+    let question = reader.about_groups(&system, window, by, FEATURES_SQL);
     let (rows, data_quality) = tokio::try_join!(
         reader.rows::<FeatureRow>(question),
         quality::ask(reader, &system, window)

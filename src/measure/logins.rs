@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Choice, DataQuality, Dimension, Error, GroupKey, Reader, SystemContext, Window, WindowAnswer, quality};
+use super::{DataQuality, Dimension, Error, GroupKey, Reader, SystemContext, Window, WindowAnswer, quality};
 
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -78,9 +78,7 @@ FROM {{logins}}
 ORDER BY is_total, group_name";
 
 pub async fn ask(reader: &Reader, request: Request) -> Result<Logins, Error> {
-    let question = reader
-        .about(&request.system, request.window, SQL)
-        .param("by", request.by.word());
+    let question = reader.about_groups(&request.system, request.window, request.by, SQL);
     let (rows, data_quality) = tokio::try_join!(
         reader.rows::<Row>(question),
         quality::ask(reader, &request.system, request.window)

@@ -7,9 +7,9 @@ use clickhouse::query::Query;
 use clickhouse::{RowOwned, RowRead};
 use tokio::sync::OnceCell;
 
-use super::{SystemContext, Window};
+use super::{Choice, Dimension, SystemContext, Window};
 use crate::store::Store;
-use crate::store::numbers::Numbers;
+use crate::store::numbers::{Numbers, Shape};
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -54,9 +54,18 @@ impl Reader {
     }
 
     /// A question about numbers of a system in a window: `{{name}}` in `sql` is that number, and all its parameters are bound but
-    /// those of its own, like `by`.
+    /// those of its own, like `measure`.
     pub fn about(&self, system: &SystemContext, window: Window, sql: &str) -> Query {
-        self.question(&self.numbers.question(sql))
+        self.about_groups(system, window, Dimension::None, sql)
+    }
+
+    /// The same of numbers that are told by group.
+    pub fn about_groups(&self, system: &SystemContext, window: Window, by: Dimension, sql: &str) -> Query {
+        let shape = Shape {
+            by,
+            split: system.split_users,
+        };
+        self.question(&self.numbers.question(sql, shape))
             .param("system", &system.name)
             .param("zone", &system.zone)
             .param("week_start", system.week_start)
@@ -64,6 +73,7 @@ impl Reader {
             .param("roster", system.roster)
             .param("from", window.from.to_string())
             .param("to", window.to.to_string())
+            .param("by", by.word())
     }
 
     pub async fn rows<T: RowOwned + RowRead>(&self, question: Query) -> Result<Vec<T>, Error> {

@@ -19,6 +19,8 @@ pub struct SystemContext {
     /// The newest version of the definition and of the roster; 0 where there is none.
     pub definition: u64,
     pub roster: u64,
+    /// Whether any user has several ordinals (`split_users`).
+    pub split_users: bool,
     /// The last whole local day.
     pub yesterday: Date,
 }
@@ -30,6 +32,7 @@ struct Row {
     week_start: u8,
     roster: u64,
     seen: bool,
+    split_users: bool,
 }
 
 const SQL: &str = "\
@@ -38,7 +41,8 @@ SELECT
     toString(argMax(zone, version)) AS zone,
     argMax(week_start, version) AS week_start,
     assumeNotNull((SELECT max(version) FROM roster_versions WHERE system = {system:String})) AS roster,
-    toBool(definition > 0 OR roster > 0 OR {system:String} IN (SELECT system FROM user_days WHERE system = {system:String} LIMIT 1)) AS seen
+    toBool(definition > 0 OR roster > 0 OR {system:String} IN (SELECT system FROM day_users WHERE system = {system:String} LIMIT 1)) AS seen,
+    toBool(1 IN (SELECT 1 FROM split_users LIMIT 1)) AS split_users
 FROM systems
 WHERE system = {system:String}";
 
@@ -60,6 +64,7 @@ impl SystemContext {
             week_start: row.week_start.max(1),
             definition: row.definition,
             roster: row.roster,
+            split_users: row.split_users,
             yesterday: today.yesterday().unwrap_or(today),
         }))
     }

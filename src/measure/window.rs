@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::{Choice, SystemContext};
 
 /// The days `[from, to)`; never empty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Window {
     pub from: Date,
     pub to: Date,

@@ -17,7 +17,7 @@ use clickhouse::query::Query;
 use jiff::civil::Date;
 use serde::Deserialize;
 
-use crate::store::rollups::{Merge, RAW_COLUMNS, Rollup, list};
+use crate::store::rollups::{Holds, RAW_COLUMNS, Rollup, list};
 use crate::store::{INGEST_COMMENT, Store, rebuild};
 
 const POLL: Duration = Duration::from_millis(50);
@@ -40,10 +40,10 @@ pub struct LocalDay {
 pub struct Difference {
     /// Keys that differ.
     pub keys: u64,
-    /// Events that the rollup has too few, and too many.
+    /// What the rollup has too few of, and too many: clicks, or users where it holds sets of them.
     pub missing: u64,
     pub surplus: u64,
-    /// Hashes of the keys that cannot be mended by adding to them: no event stands for them, or they hold what no event does.
+    /// Hashes of the keys that cannot be mended by adding to them: no event stands for them, or for a user of theirs.
     pub unfounded: Vec<u64>,
     /// Events and rollup rows that were compared.
     pub rows: u64,
@@ -78,11 +78,13 @@ impl Comparison<'_> {
     pub async fn look(&self, rollup: &Rollup) -> anyhow::Result<Difference> {
         let keys = list(rollup.keys, |i, _| format!("k{i}"));
         let sql = format!(
-            "SELECT countIf(differs) AS keys, toUInt64(sumIf(gap, gap > 0)) AS missing, \
-                toUInt64(-sumIf(gap, gap < 0)) AS surplus, \
-                groupArrayIf({KEYS})(cityHash64(rebuilt, {keys}), is_unfounded) AS unfounded, sum(compared) AS rows \
-             FROM (SELECT *, toInt64(raw_v0) - toInt64(own_v0) AS gap FROM ({}))",
-            self.by_key(rollup)
+            "SELECT countIf(differs) AS keys, toUInt64(sum(key_missing)) AS missing, toUInt64(sum(key_surplus)) AS surplus, \
+                groupArrayIf({KEYS})(cityHash64(rebuilt, {keys}), is_unfounded) AS unfounded, toUInt64(sum(compared)) AS rows \
+             FROM (SELECT rebuilt, {keys}, max(raw_n != own_n OR raw_n = 0) AS differs, max(raw_n = 0) AS is_unfounded, \
+                    sum(greatest(toInt64(raw_n - own_n), 0)) AS key_missing, sum(greatest(toInt64(own_n - raw_n), 0)) AS key_surplus, \
+                    sum(raw_n + in_own) AS compared \
+                FROM ({}) GROUP BY rebuilt, {keys})",
+            self.members(rollup)
         );
         Ok(self.query(&sql).fetch_one().await?)
     }
@@ -151,48 +153,32 @@ impl Comparison<'_> {
         )
     }
 
-    /// One row for each key: `raw_v0` … as the raw events have it, `own_v0` … as the rollup has it, and what follows from that.
-    fn by_key(&self, rollup: &Rollup) -> String {
+    /// One row for each key, or for each user of a key where the rollup holds sets: `raw_n` as the raw events have it, `own_n`
+    /// as the rollup has it, `in_own` whether it has it at all.
+    fn members(&self, rollup: &Rollup) -> String {
         let keys = list(rollup.keys, |i, _| format!("k{i}"));
-        let values = list(rollup.values, |i, _| format!("v{i}"));
-        let sides = list(rollup.values, |i, value| {
-            let merge = value.merge.function();
-            format!("anyIf(v{i}, side) AS raw_v{i}, anyIf(v{i}, NOT side) AS own_v{i}, {merge}(v{i}) AS both_v{i}")
-        });
-        let equal: Vec<_> = (0..rollup.values.len())
-            .map(|i| format!("raw_v{i} = own_v{i}"))
-            .collect();
-        // To add cannot take back a bit, a minimum or a maximum. A sum of 0 should have no row that is more.
-        let founded = rollup.values.iter().enumerate().map(|(i, value)| match value.merge {
-            Merge::Sum => format!("(raw_v{i} > 0 OR own_v{i} = 0)"),
-            Merge::BitOr | Merge::Min | Merge::Max => format!("both_v{i} = raw_v{i}"),
-        });
-        let founded: Vec<_> = founded.collect();
-        let (equal, founded) = (equal.join(" AND "), founded.join(" AND "));
-        let raw = rollup.derived_from(&self.events(RAW_COLUMNS));
-        let own = rollup.stored(Self::STORED);
+        let raw = rollup.members_of(&self.events(RAW_COLUMNS));
+        let own = rollup.stored_members(Self::STORED);
         format!(
-            "SELECT rebuilt, {keys}, {sides}, sum(row_count) AS compared, \
-                max(side) = 1 AND min(side) = 0 AS in_both, \
-                NOT (in_both AND {equal}) AS differs, \
-                max(side) = 0 OR NOT ({founded}) AS is_unfounded \
-             FROM (SELECT true AS side, rebuilt, {keys}, {values}, v0 AS row_count FROM ({raw}) \
-                UNION ALL SELECT false, rebuilt, {keys}, {values}, row_count FROM ({own})) \
-             GROUP BY rebuilt, {keys}"
+            "SELECT rebuilt, {keys}, member, sumIf(n, side) AS raw_n, sumIf(n, NOT side) AS own_n, max(NOT side) AS in_own \
+             FROM (SELECT true AS side, rebuilt, {keys}, member, n FROM ({raw}) \
+                UNION ALL SELECT false, rebuilt, {keys}, member, n FROM ({own})) \
+             GROUP BY rebuilt, {keys}, member"
         )
     }
 
-    /// Rows that add what is missing to the sums, and take away what is too much: sums are modulo 2^64.
+    /// Rows that add what is missing, and take away the clicks that are too many: sums are modulo 2^64. A key with a user for
+    /// whom no event stands is deleted and added whole by the next round; until then it is left alone.
     async fn additions(&self, rollup: &Rollup) -> anyhow::Result<Bytes> {
         let keys = list(rollup.keys, |i, _| format!("k{i}"));
-        let values = list(rollup.values, |i, value| match value.merge {
-            Merge::Sum => format!("toUInt64(raw_v{i} - own_v{i})"),
-            Merge::BitOr | Merge::Min | Merge::Max => format!("raw_v{i}"),
-        });
+        let value = match rollup.holds {
+            Holds::Clicks => "toUInt64(sum(raw_n) - sum(own_n))",
+            Holds::Users => "groupBitmapStateIf(member, raw_n > own_n)",
+        };
         let sql = format!(
-            "SELECT {{system:String}}, {{zone:String}}, rebuilt, {keys}, {values} FROM ({}) \
-             WHERE differs AND NOT is_unfounded ORDER BY rebuilt, {keys} LIMIT {ROWS}",
-            self.by_key(rollup)
+            "SELECT {{system:String}}, {{zone:String}}, rebuilt, {keys}, {value} FROM ({}) \
+             GROUP BY rebuilt, {keys} HAVING max(raw_n != own_n) AND min(raw_n) > 0 ORDER BY rebuilt, {keys} LIMIT {ROWS}",
+            self.members(rollup)
         );
         Ok(self.query(&sql).fetch_bytes("RowBinary")?.collect().await?)
     }

@@ -78,6 +78,16 @@ impl Roster {
         &self.rows
     }
 
+    /// The first day of the next row of the same user and kind; [`definition::LAST_DAY`] where there is none.
+    pub fn next_from(&self, index: usize) -> Date {
+        let row = &self.rows[index];
+        self.rows[index + 1..]
+            .iter()
+            .take_while(|next| next.user == row.user)
+            .find(|next| next.kind == row.kind)
+            .map_or(definition::LAST_DAY, |next| next.from)
+    }
+
     pub fn users(&self) -> usize {
         self.rows.chunk_by(|a, b| a.user == b.user).count()
     }

@@ -130,8 +130,6 @@ async fn judge(
 struct Counts {
     raw_rows: u64,
     raw_identities: u64,
-    user_day_events: u64,
-    user_day_clicks: u64,
     feature_hour_clicks: u64,
     feature_day_clicks: u64,
     rejects: u64,
@@ -140,8 +138,6 @@ struct Counts {
 const COUNTS: &str = "SELECT
     assumeNotNull((SELECT count() FROM events WHERE system = {system:String})) AS raw_rows,
     assumeNotNull((SELECT uniqExact(identity) FROM events WHERE system = {system:String})) AS raw_identities,
-    assumeNotNull((SELECT sum(events) FROM user_days WHERE system = {system:String} AND zone = {zone:String})) AS user_day_events,
-    assumeNotNull((SELECT sum(clicks) FROM user_days WHERE system = {system:String} AND zone = {zone:String})) AS user_day_clicks,
     assumeNotNull((SELECT sum(clicks) FROM feature_hours WHERE system = {system:String} AND zone = {zone:String})) AS feature_hour_clicks,
     assumeNotNull((SELECT sum(clicks) FROM feature_days WHERE system = {system:String} AND zone = {zone:String})) AS feature_day_clicks,
     assumeNotNull((SELECT uniqExact(kafka_topic, kafka_partition, kafka_offset) FROM rejects)) AS rejects";
@@ -197,8 +193,6 @@ fn compare_counts(counts: &Counts, messages: &Messages, verdict: &mut Verdict) {
         &(counts.raw_rows - counts.raw_identities),
     );
     verdict.expect("rows of events", &messages.accepted, &counts.raw_rows);
-    verdict.expect("events in user_days", &messages.accepted, &counts.user_day_events);
-    verdict.expect("clicks in user_days", &messages.clicks, &counts.user_day_clicks);
     verdict.expect("clicks in feature_hours", &messages.clicks, &counts.feature_hour_clicks);
     verdict.expect("clicks in feature_days", &messages.clicks, &counts.feature_day_clicks);
 }

@@ -170,6 +170,7 @@ fn retention(r: &Retention) -> Vec<String> {
     let ttl = |table: &str, until: String| {
         format!("ALTER TABLE {table} MODIFY TTL {until} SETTINGS materialize_ttl_after_modify = 0")
     };
+    let rollup = |table: &str, months: u32| ttl(table, format!("local_date + INTERVAL {months} MONTH"));
     vec![
         ttl("events", format!("toDate(time) + INTERVAL {} DAY", r.raw_days)),
         ttl(
@@ -184,11 +185,10 @@ fn retention(r: &Retention) -> Vec<String> {
                 r.rejects_days.saturating_add(30)
             ),
         ),
-        ttl("user_days", format!("local_date + INTERVAL {} MONTH", r.user_months)),
-        ttl("feature_days", format!("local_date + INTERVAL {} MONTH", r.user_months)),
-        ttl(
-            "feature_hours",
-            format!("local_date + INTERVAL {} MONTH", r.aggregate_months),
-        ),
+        rollup("day_users", r.user_months),
+        rollup("hour_users", r.user_months),
+        rollup("feature_users", r.user_months),
+        rollup("feature_days", r.user_months),
+        rollup("feature_hours", r.aggregate_months),
     ]
 }

@@ -8,10 +8,23 @@
 use anyhow::Context;
 use include_dir::{Dir, include_dir};
 
+use crate::definition::Dimension;
+
 static NUMBERS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/schemas/clickhouse/numbers");
 
-/// Placeholder, how a view looks it up, and the parameter that a question binds.
-const LOOKUPS: [(&str, &str, &str); 4] = [
+/// Placeholder, how a view looks it up, and what a question says instead, mostly a parameter to bind. A lookup may hold
+/// placeholders that stand below it.
+const LOOKUPS: [(&str, &str, &str); 5] = [
+    (
+        "{{periods}}",
+        "if({grain:String} NOT IN ('day', 'week', 'month'), [({from:Date}, {to:Date})], \
+            arrayMap(start -> (greatest({from:Date}, start), least({to:Date}, multiIf({grain:String} = 'day', start + 1, \
+                {grain:String} = 'week', start + 7, addMonths(start, 1)))), \
+            arrayDistinct(arrayMap(day -> multiIf({grain:String} = 'day', day, \
+                {grain:String} = 'week', day - (toDayOfWeek(day) + 7 - {{week_start}}) % 7, toStartOfMonth(day)), \
+            arrayMap(offset -> {from:Date} + offset, range(toUInt32({to:Date} - {from:Date})))))))",
+        "{periods:Array(Tuple(Date, Date))}",
+    ),
     (
         "{{zone}}",
         "(SELECT argMax(zone, version) FROM systems WHERE system = {system:String})",
@@ -33,6 +46,23 @@ const LOOKUPS: [(&str, &str, &str); 4] = [
         "{roster:UInt64}",
     ),
 ];
+
+/// The group that a roster row forms, by the dimension that a view is asked for.
+const GROUP: &str = "multiIf({by:String} = 'unit', unit, {by:String} = 'role', role, {by:String} = 'tier', tier, \
+    {by:String} = 'site', site, {by:String} = 'phase', phase, '')";
+
+/// The ordinals of users who have several, and the one that each of them counts as.
+const SPLIT: &str = "(SELECT (groupArray(ordinal), groupArray(first)) FROM \
+    (SELECT ordinal, min(ordinal) OVER (PARTITION BY user) AS first FROM split_users FINAL))";
+const NO_SPLIT: &str = "(CAST([], 'Array(UInt64)'), CAST([], 'Array(UInt64)'))";
+
+/// What the text of a question depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    pub by: Dimension,
+    /// Whether any user has several ordinals.
+    pub split: bool,
+}
 
 /// Every number, rendered for one installation.
 pub struct Numbers {
@@ -56,15 +86,16 @@ impl Numbers {
     /// Name and `CREATE OR REPLACE VIEW` of each.
     pub fn views(&self) -> impl Iterator<Item = (&'static str, String)> {
         self.texts.iter().map(|(name, text)| {
+            let text = text.replace("{{group}}", GROUP).replace("{{split}}", SPLIT);
             let look_up =
                 |text: String, (placeholder, lookup, _): &(&str, &str, &str)| text.replace(placeholder, lookup);
-            (*name, LOOKUPS.iter().fold(text.clone(), look_up))
+            (*name, LOOKUPS.iter().fold(text, look_up))
         })
     }
 
     /// `sql` with each `{{name of a number}}` replaced by the query of that number in parentheses. The parameters of its view
     /// and those of [`LOOKUPS`] are to be bound.
-    pub fn question(&self, sql: &str) -> String {
+    pub fn question(&self, sql: &str, shape: Shape) -> String {
         let fill = |sql: String, (name, text): &(&'static str, String)| {
             let placeholder = format!("{{{{{name}}}}}");
             if sql.contains(&placeholder) {
@@ -73,9 +104,21 @@ impl Numbers {
                 sql
             }
         };
+        let group = match shape.by {
+            Dimension::None => "''",
+            Dimension::Unit => "unit",
+            Dimension::Role => "role",
+            Dimension::Tier => "tier",
+            Dimension::Site => "site",
+            Dimension::Phase => "phase",
+        };
+        let sql = self.texts.iter().fold(sql.to_owned(), fill);
+        let sql = sql
+            .replace("{{group}}", group)
+            .replace("{{split}}", if shape.split { SPLIT } else { NO_SPLIT });
         let bind =
             |text: String, (placeholder, _, parameter): &(&str, &str, &str)| text.replace(placeholder, parameter);
-        LOOKUPS.iter().fold(self.texts.iter().fold(sql.to_owned(), fill), bind)
+        LOOKUPS.iter().fold(sql, bind)
     }
 }
 

@@ -1,99 +1,80 @@
 //! The rollups, each defined once for all that derives it from raw events. The views of the migrations say the same; a test
 //! compares them.
 
-/// How a value of two rows with the same key becomes one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Merge {
-    Sum,
-    BitOr,
-    Min,
-    Max,
-}
-
-impl Merge {
-    pub fn function(self) -> &'static str {
-        match self {
-            Self::Sum => "sum",
-            Self::BitOr => "groupBitOr",
-            Self::Min => "min",
-            Self::Max => "max",
-        }
-    }
-}
-
 /// A column of the key, and what it is of an event.
 pub struct Key {
     pub column: &'static str,
     pub raw: &'static str,
 }
 
-/// A column that is aggregated, and what it is of the events of one key.
-pub struct Value {
-    pub column: &'static str,
-    pub merge: Merge,
-    pub raw: &'static str,
+/// What a rollup holds for each key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// How many clicks: `clicks`, a sum.
+    Clicks,
+    /// Which users: `users`, a set of ordinals.
+    Users,
 }
 
-/// A rollup. Its key is `system`, `zone`, `rebuilt` and [`keys`](Self::keys); its first value is a sum that counts events.
+/// A rollup. Its key is `system`, `zone`, `rebuilt` and [`keys`](Self::keys).
 pub struct Rollup {
     pub table: &'static str,
     /// Which events it stands for.
     pub of: &'static str,
     pub keys: &'static [Key],
-    pub values: &'static [Value],
+    pub holds: Holds,
 }
 
 /// The columns of `events` that the rollups are derived from. Beside them the expressions use `day` and `hour`, those of the
 /// event in the zone that it is counted in.
-pub const RAW_COLUMNS: &str = "type, outcome, time, user, feature";
+pub const RAW_COLUMNS: &str = "type, outcome, user, ordinal, feature";
 
 const fn key(column: &'static str, raw: &'static str) -> Key {
     Key { column, raw }
 }
 
-const fn value(column: &'static str, merge: Merge, raw: &'static str) -> Value {
-    Value { column, merge, raw }
-}
-
-const USER: Key = key("user", "user");
 const FEATURE: Key = key("feature", "feature");
 const DAY: Key = key("local_date", "day");
-const CLICKS: Value = value("clicks", Merge::Sum, "count()");
+const HOUR: Key = key("local_hour", "hour");
+const CLICK: &str = "type = 'feature_click'";
 
-pub const ROLLUPS: [Rollup; 3] = [
+pub const ROLLUPS: [Rollup; 5] = [
     Rollup {
-        table: "user_days",
+        table: "day_users",
         of: "true",
-        keys: &[USER, DAY],
-        values: &[
-            value("events", Merge::Sum, "count()"),
-            value("logins", Merge::Sum, "countIf(type = 'login' AND outcome = 'success')"),
-            value(
-                "failed_logins",
-                Merge::Sum,
-                "countIf(type = 'login' AND outcome = 'failure')",
+        keys: &[
+            DAY,
+            key(
+                "activity",
+                "CAST(multiIf(type = 'feature_click', 'click', type = 'login' AND outcome = 'success', 'login', 'other'), \
+                    'Enum8(\\'click\\' = 1, \\'login\\' = 2, \\'other\\' = 3)')",
             ),
-            value("clicks", Merge::Sum, "countIf(type = 'feature_click')"),
-            value(
-                "click_hours",
-                Merge::BitOr,
-                "groupBitOr(if(type = 'feature_click', toUInt32(bitShiftLeft(toUInt32(1), hour)), toUInt32(0)))",
-            ),
-            value("first_time", Merge::Min, "min(time)"),
-            value("last_time", Merge::Max, "max(time)"),
         ],
+        holds: Holds::Users,
+    },
+    Rollup {
+        table: "hour_users",
+        of: CLICK,
+        keys: &[DAY, HOUR],
+        holds: Holds::Users,
+    },
+    Rollup {
+        table: "feature_users",
+        of: CLICK,
+        keys: &[FEATURE, DAY],
+        holds: Holds::Users,
     },
     Rollup {
         table: "feature_hours",
-        of: "type = 'feature_click'",
-        keys: &[FEATURE, DAY, key("local_hour", "hour")],
-        values: &[CLICKS],
+        of: CLICK,
+        keys: &[FEATURE, DAY, HOUR],
+        holds: Holds::Clicks,
     },
     Rollup {
         table: "feature_days",
-        of: "type = 'feature_click'",
-        keys: &[FEATURE, USER, DAY],
-        values: &[CLICKS],
+        of: CLICK,
+        keys: &[FEATURE, key("user", "user"), DAY],
+        holds: Holds::Clicks,
     },
 ];
 
@@ -106,29 +87,50 @@ pub fn list<T>(items: &[T], sql: impl Fn(usize, &T) -> String) -> String {
 impl Rollup {
     /// The columns of a row: system, zone and those of [`Self::derived_from`].
     pub fn columns(&self) -> String {
-        let keys = list(self.keys, |_, key| key.column.to_owned());
-        let values = list(self.values, |_, value| value.column.to_owned());
-        format!("system, zone, rebuilt, {keys}, {values}")
+        let value = match self.holds {
+            Holds::Clicks => "clicks",
+            Holds::Users => "users",
+        };
+        format!("system, zone, rebuilt, {}, {value}", self.key_columns())
     }
 
-    /// A query of the rows of one system and zone as the raw events have it: `rebuilt`, the keys as `k0`, `k1` … and the values
-    /// as `v0`, `v1` …. `events` is a query that gives [`RAW_COLUMNS`], `rebuilt`, `day` and `hour`.
+    /// A query of the rows of one system and zone as the raw events have it: `rebuilt`, the keys as `k0`, `k1` … and the value.
+    /// `events` is a query that gives [`RAW_COLUMNS`], `rebuilt`, `day` and `hour`.
     pub fn derived_from(&self, events: &str) -> String {
-        let keys = list(self.keys, |i, key| format!("{} AS k{i}", key.raw));
-        let values = list(self.values, |i, value| format!("{} AS v{i}", value.raw));
-        let (of, by) = (self.of, list(self.keys, |_, key| key.raw.to_owned()));
-        format!("SELECT rebuilt, {keys}, {values} FROM ({events}) WHERE {of} GROUP BY rebuilt, {by}")
+        let value = match self.holds {
+            Holds::Clicks => "count()",
+            Holds::Users => "groupBitmapState(ordinal)",
+        };
+        self.group_raw(events, value, "")
     }
 
-    /// The same as they are stored, of the rows that `which` selects.
-    pub fn stored(&self, which: &str) -> String {
+    /// The same with one row for each key and user where it holds users: `member`, the ordinal (0 where it holds clicks), and
+    /// `n`, the clicks (1 where it holds users).
+    pub fn members_of(&self, events: &str) -> String {
+        match self.holds {
+            Holds::Clicks => self.group_raw(events, "toUInt64(0) AS member, count() AS n", ""),
+            Holds::Users => self.group_raw(events, "ordinal AS member, toUInt64(1) AS n", ", ordinal"),
+        }
+    }
+
+    /// What [`Self::members_of`] gives, of the stored rows that `which` selects.
+    pub fn stored_members(&self, which: &str) -> String {
         let keys = list(self.keys, |i, key| format!("{} AS k{i}", key.column));
-        let values = list(self.values, |i, value| {
-            format!("{}({}) AS v{i}", value.merge.function(), value.column)
-        });
-        let (table, by) = (self.table, list(self.keys, |_, key| key.column.to_owned()));
-        format!(
-            "SELECT rebuilt, {keys}, {values}, count() AS row_count FROM {table} WHERE {which} GROUP BY rebuilt, {by}"
-        )
+        let value = match self.holds {
+            Holds::Clicks => "toUInt64(0) AS member, sum(clicks) AS n",
+            Holds::Users => "arrayJoin(bitmapToArray(groupBitmapMergeState(users))) AS member, toUInt64(1) AS n",
+        };
+        let (table, by) = (self.table, self.key_columns());
+        format!("SELECT rebuilt, {keys}, {value} FROM {table} WHERE {which} GROUP BY rebuilt, {by}")
+    }
+
+    fn group_raw(&self, events: &str, value: &str, and_by: &str) -> String {
+        let keys = list(self.keys, |i, key| format!("{} AS k{i}", key.raw));
+        let (of, by) = (self.of, list(self.keys, |i, _| format!("k{i}")));
+        format!("SELECT rebuilt, {keys}, {value} FROM ({events}) WHERE {of} GROUP BY rebuilt, {by}{and_by}")
+    }
+
+    fn key_columns(&self) -> String {
+        list(self.keys, |_, key| key.column.to_owned())
     }
 }

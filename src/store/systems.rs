@@ -91,6 +91,7 @@ struct RosterRow<'a> {
     phase: &'a str,
     entitled_from: u16,
     entitled_to: u16,
+    next_from: u16,
 }
 
 #[derive(Row, Serialize, Deserialize)]
@@ -189,7 +190,7 @@ impl Store {
             .resolve(roster.rows().iter().map(|row| row.user))
             .await?;
         let mut insert = self.client().insert::<RosterRow>("roster").await?;
-        for row in roster.rows() {
+        for (index, row) in roster.rows().iter().enumerate() {
             let ordinal = ordinals
                 .get(&row.user)
                 .with_context(|| format!("user {}: expected an ordinal", row.user))?;
@@ -207,6 +208,7 @@ impl Store {
                     phase: &row.phase,
                     entitled_from: day_of_date(row.from),
                     entitled_to: day_of_date(row.to),
+                    next_from: day_of_date(roster.next_from(index)),
                 })
                 .await?;
         }

@@ -11,10 +11,15 @@ use crate::topics::Record;
 use crate::truth::{Rollup, Truth};
 
 /// Every rollup as in [`Rollup`], from its table.
-const USER_DAYS: &str = "SELECT concat(toString(system), '/', lower(hex(user)), '/', toString(toUInt16(local_date))) AS key, \
-    [sum(events), sum(logins), sum(failed_logins), sum(clicks), toUInt64(groupBitOr(click_hours)), \
-     toUInt64(toUnixTimestamp64Milli(min(first_time))), toUInt64(toUnixTimestamp64Milli(max(last_time)))] AS numbers \
-    FROM user_days GROUP BY system, user, local_date";
+const DAY_USERS: &str = "SELECT concat(toString(system), '/', toString(activity), '/', toString(toUInt16(local_date)), '/', lower(hex(user))) AS key, \
+    [toUInt64(1)] AS numbers FROM (SELECT system, activity, local_date, arrayJoin(bitmapToArray(groupBitmapMergeState(users))) AS ordinal \
+    FROM day_users GROUP BY system, activity, local_date) AS members INNER JOIN ordinals USING (ordinal)";
+const HOUR_USERS: &str = "SELECT concat(toString(system), '/', toString(toUInt16(local_date)), '/', toString(local_hour), '/', lower(hex(user))) AS key, \
+    [toUInt64(1)] AS numbers FROM (SELECT system, local_date, local_hour, arrayJoin(bitmapToArray(groupBitmapMergeState(users))) AS ordinal \
+    FROM hour_users GROUP BY system, local_date, local_hour) AS members INNER JOIN ordinals USING (ordinal)";
+const FEATURE_USERS: &str = "SELECT concat(toString(system), '/', toString(feature), '/', toString(toUInt16(local_date)), '/', lower(hex(user))) AS key, \
+    [toUInt64(1)] AS numbers FROM (SELECT system, feature, local_date, arrayJoin(bitmapToArray(groupBitmapMergeState(users))) AS ordinal \
+    FROM feature_users GROUP BY system, feature, local_date) AS members INNER JOIN ordinals USING (ordinal)";
 const FEATURE_HOURS: &str = "SELECT concat(toString(system), '/', toString(feature), '/', toString(toUInt16(local_date)), \
     '/', toString(local_hour)) AS key, [sum(clicks)] AS numbers FROM feature_hours GROUP BY system, feature, local_date, local_hour";
 const FEATURE_DAYS: &str = "SELECT concat(toString(system), '/', toString(feature), '/', lower(hex(user)), '/', \
@@ -106,7 +111,9 @@ impl Differences {
     pub async fn of_rollups(&mut self, config: &Config, store: &Store, truth: &Truth) -> anyhow::Result<()> {
         let names = Pseudonymizer::new(config.privacy.secret.expose().as_bytes());
         let rollups = [
-            ("user_days", USER_DAYS, truth.user_days(&names)),
+            ("day_users", DAY_USERS, truth.day_users(&names)),
+            ("hour_users", HOUR_USERS, truth.hour_users(&names)),
+            ("feature_users", FEATURE_USERS, truth.feature_users(&names)),
             ("feature_hours", FEATURE_HOURS, truth.feature_hours()),
             ("feature_days", FEATURE_DAYS, truth.feature_days(&names)),
         ];

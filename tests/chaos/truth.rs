@@ -55,7 +55,7 @@ impl Event {
     }
 }
 
-/// A rollup as rows of a text key and its numbers; the first number of a row counts events.
+/// A rollup as rows of a text key and its number: clicks, or 1 for a user in a set.
 pub type Rollup = BTreeMap<String, Vec<u64>>;
 
 /// Every event that was acknowledged, by identity.
@@ -69,28 +69,41 @@ impl Truth {
         self.events.insert(event.identity(), event);
     }
 
-    /// `system/user/day` → events, logins, failed logins, clicks, hours with a click as bits, first and last time.
-    pub fn user_days(&self, names: &Pseudonymizer) -> Rollup {
-        let mut rollup = Rollup::new();
-        for event in self.events.values() {
-            let (user, day) = (names.pseudonym(&event.user), event.time_ms.div_euclid(DAY_MS));
-            let row = rollup
-                .entry(format!("{}/{user}/{day}", event.system))
-                .or_insert_with(|| vec![0, 0, 0, 0, 0, u64::MAX, 0]);
-            row[0] += 1;
-            match event.action {
-                Action::Login { success: true } => row[1] += 1,
-                Action::Login { success: false } => row[2] += 1,
-                Action::Click { .. } => {
-                    row[3] += 1;
-                    row[4] |= 1 << hour_of(event);
-                }
-                Action::Feedback { .. } => {}
-            }
-            row[5] = row[5].min(event.time_ms as u64);
-            row[6] = row[6].max(event.time_ms as u64);
-        }
-        rollup
+    /// `system/activity/day/user`.
+    pub fn day_users(&self, names: &Pseudonymizer) -> Rollup {
+        self.users(names, |event, day| {
+            let activity = match event.action {
+                Action::Login { success: true } => "login",
+                Action::Click { .. } => "click",
+                Action::Login { success: false } | Action::Feedback { .. } => "other",
+            };
+            Some(format!("{}/{activity}/{day}", event.system))
+        })
+    }
+
+    /// `system/day/hour/user`, of clicks.
+    pub fn hour_users(&self, names: &Pseudonymizer) -> Rollup {
+        self.users(names, |event, day| match event.action {
+            Action::Click { .. } => Some(format!("{}/{day}/{}", event.system, hour_of(event))),
+            _ => None,
+        })
+    }
+
+    /// `system/feature/day/user`, of clicks.
+    pub fn feature_users(&self, names: &Pseudonymizer) -> Rollup {
+        self.users(names, |event, day| match event.action {
+            Action::Click { feature } => Some(format!("{}/{feature}/{day}", event.system)),
+            _ => None,
+        })
+    }
+
+    fn users(&self, names: &Pseudonymizer, key: impl Fn(&Event, i64) -> Option<String>) -> Rollup {
+        let events = self.events.values();
+        let member = |event: &Event| {
+            let key = key(event, event.time_ms.div_euclid(DAY_MS))?;
+            Some((format!("{key}/{}", names.pseudonym(&event.user)), vec![1]))
+        };
+        events.filter_map(member).collect()
     }
 
     /// `system/feature/day/hour` → clicks.

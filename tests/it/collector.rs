@@ -109,7 +109,7 @@ async fn each_event_reaches_kafka_with_its_own_bytes_and_is_counted_once() {
     assert_eq!(headers, expected);
 
     let _worker = Worker::start(&api.fixture);
-    let counted = "SELECT toUInt64(sum(events)) FROM user_days";
+    let counted = "SELECT toUInt64(sum(clicks)) FROM feature_days";
     eventually("the events are counted", async || {
         api.fixture.number(counted).await >= 4
     })

@@ -120,12 +120,11 @@ pub async fn eventually_committed(fixture: &Fixture, messages: i64) {
 pub async fn assert_counted_once(fixture: &Fixture, events: u64) {
     let raw = fixture.number("SELECT count() FROM events").await;
     let identities = fixture.number("SELECT uniqExact(identity) FROM events").await;
-    let users = fixture.number("SELECT toUInt64(sum(events)) FROM user_days").await;
     let hours = fixture.number("SELECT toUInt64(sum(clicks)) FROM feature_hours").await;
     let days = fixture.number("SELECT toUInt64(sum(clicks)) FROM feature_days").await;
     assert_eq!(
-        (raw, identities, users, hours, days),
-        (events, events, events, events, events)
+        (raw, identities, hours, days),
+        (events, events, events, events)
     );
 }
 
@@ -183,7 +182,7 @@ async fn a_worker_killed_between_insert_and_commit_loses_nothing_and_doubles_not
     produce_clicks(&fixture, 0..100).await;
     let first = Worker::through(&fixture, &proxy);
     eventually("the rows are stored", async || {
-        fixture.number("SELECT toUInt64(sum(events)) FROM user_days").await > 0 && proxy.met() > 0
+        fixture.number("SELECT toUInt64(sum(clicks)) FROM feature_days").await > 0 && proxy.met() > 0
     })
     .await;
     assert_eq!(committed(&fixture), 0, "nothing may be committed before the answer");
@@ -322,7 +321,7 @@ async fn a_zone_defined_later_moves_the_days_and_loses_nothing() {
         fixture.produce("u-1", click(id, "u-1", late)).await;
     }
     eventually_committed(&fixture, 10).await;
-    let utc = format!("SELECT toUInt64(sum(events)) FROM user_days WHERE zone = '' AND local_date = '{day}'");
+    let utc = format!("SELECT toUInt64(sum(clicks)) FROM feature_days WHERE zone = '' AND local_date = '{day}'");
     assert_eq!(fixture.number(&utc).await, 10);
 
     let definition = "system: erp\nname: ERP\ntimezone: Asia/Shanghai\n\
@@ -333,19 +332,19 @@ async fn a_zone_defined_later_moves_the_days_and_loses_nothing() {
     let next = day.tomorrow().unwrap();
     let rebuilt = uptake::store::rebuild::wait(&fixture.store, "erp", "Asia/Shanghai", PATIENCE, |_, _| {}).await;
     assert!(rebuilt.unwrap(), "no worker began the rebuild");
-    let moved = "SELECT toUInt64(sum(events)) FROM user_days WHERE zone = 'Asia/Shanghai'";
+    let moved = "SELECT toUInt64(sum(clicks)) FROM feature_days WHERE zone = 'Asia/Shanghai'";
     assert_eq!(fixture.number(moved).await, 10);
     assert_eq!(fixture.number(&format!("{moved} AND local_date = '{next}'")).await, 10);
     let hours = "SELECT toUInt64(sum(clicks)) FROM feature_hours WHERE zone = 'Asia/Shanghai' AND local_hour = 4";
     assert_eq!(fixture.number(hours).await, 10);
-    let hours = "SELECT toUInt64(sum(bitTest(click_hours, 4))) FROM user_days WHERE zone = 'Asia/Shanghai'";
+    let hours = "SELECT groupBitmapMerge(users) FROM hour_users WHERE zone = 'Asia/Shanghai' AND local_hour = 4";
     assert_eq!(fixture.number(hours).await, 1);
 
     // What comes now is counted in the new zone at once.
     eventually("the worker knows the zone", async || {
         let id = uuid::Uuid::new_v4();
         fixture.produce("u-2", click(id, "u-2", late)).await;
-        let live = "SELECT count() FROM user_days WHERE zone = 'Asia/Shanghai' AND rebuilt = 0";
+        let live = "SELECT count() FROM day_users WHERE zone = 'Asia/Shanghai' AND rebuilt = 0";
         tokio::time::sleep(Duration::from_millis(300)).await;
         fixture.number(live).await > 0
     })
@@ -387,7 +386,7 @@ async fn names_in_any_script_and_days_of_23_and_25_hours_arrive_as_they_are() {
     let hours: Vec<(String, u64)> = fixture.store.client().query(hours).fetch_all().await.unwrap();
     // Spring: 1 becomes 3. Autumn: 2 comes twice.
     assert_eq!(hours, [("1".to_owned(), 1), ("2".to_owned(), 2), ("3".to_owned(), 1)]);
-    assert_eq!(fixture.number("SELECT uniqExact(local_date) FROM user_days").await, 2);
+    assert_eq!(fixture.number("SELECT uniqExact(local_date) FROM day_users").await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -400,13 +399,13 @@ async fn ingest_refuses_a_server_on_which_its_promises_do_not_hold() {
     };
     let client = fixture.store.client();
     client
-        .query("ALTER TABLE user_days RESET SETTING non_replicated_deduplication_window")
+        .query("ALTER TABLE feature_days RESET SETTING non_replicated_deduplication_window")
         .execute()
         .await
         .unwrap();
     let error = refuse();
     assert!(
-        error.contains("user_days") && error.contains("deduplication_window"),
+        error.contains("feature_days") && error.contains("deduplication_window"),
         "{error}"
     );
     client

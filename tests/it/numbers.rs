@@ -7,7 +7,10 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use uptake::calendar::Zone;
-use uptake::pseudonym::Pseudonymizer;
+use uptake::definition::Dimension;
+use uptake::pseudonym::{Pseudonym, Pseudonymizer};
+use uptake::store::numbers::{Numbers, Shape};
+use uptake::store::ordinals::Ordinals;
 
 use crate::api::Api;
 
@@ -102,6 +105,14 @@ async fn company() -> Api {
     let api = Api::start(|config| config.privacy.min_group_size = 3).await;
     assert_eq!(api.put("/systems/erp", "application/yaml", DEFINITION).await.0, 200);
     assert_eq!(api.put("/systems/erp/roster", "text/csv", ROSTER).await.0, 200);
+    let pseudonymizer = Pseudonymizer::new(crate::harness::config().privacy.secret.expose().as_bytes());
+    let users = CLICKS.iter().map(|click| click.0).chain(LOGINS.iter().map(|login| login.0));
+    let ordinals = Ordinals::new(&api.fixture.store);
+    let ordinals = ordinals.resolve(users.map(|user| pseudonymizer.pseudonym(user))).await.unwrap();
+    let row = |user: &str, time: &str, kind: &str, feature: &str, outcome: &str| {
+        let pseudonym = pseudonymizer.pseudonym(user);
+        row(pseudonym, ordinals[&pseudonym], time, kind, feature, outcome)
+    };
     let clicks = CLICKS
         .iter()
         .map(|(user, time, feature)| row(user, time, "feature_click", feature, ""));
@@ -111,21 +122,20 @@ async fn company() -> Api {
     // One INSERT each, so that rollup rows of one user and day are not merged yet.
     for row in clicks.chain(logins) {
         let into =
-            "INSERT INTO events (system, type, time, user, feature, outcome, zone, local_date, local_hour, identity)";
+            "INSERT INTO events (system, type, time, user, ordinal, feature, outcome, zone, local_date, local_hour, identity)";
         api.execute(&format!("{into} VALUES {row}")).await;
     }
     api
 }
 
 /// A row as a worker would write it.
-fn row(user: &str, time: &str, kind: &str, feature: &str, outcome: &str) -> String {
-    let pseudonym = Pseudonymizer::new(crate::harness::config().privacy.secret.expose().as_bytes()).pseudonym(user);
+fn row(user: Pseudonym, ordinal: u64, time: &str, kind: &str, feature: &str, outcome: &str) -> String {
     let time: Timestamp = time.parse().unwrap();
     let local = Zone::named("Asia/Shanghai").unwrap().local_hour(time.as_millisecond());
     let (date, hour, ms) = (local.date, local.hour, time.as_millisecond());
     let identity = uuid::Uuid::new_v4().simple();
     format!(
-        "('erp', '{kind}', fromUnixTimestamp64Milli({ms}, 'UTC'), unhex('{pseudonym}'), '{feature}', '{outcome}', 'Asia/Shanghai', {date}, {hour}, unhex('{identity}'))"
+        "('erp', '{kind}', fromUnixTimestamp64Milli({ms}, 'UTC'), unhex('{user}'), {ordinal}, '{feature}', '{outcome}', 'Asia/Shanghai', {date}, {hour}, unhex('{identity}'))"
     )
 }
 
@@ -361,7 +371,7 @@ async fn a_system_with_fewer_people_than_a_group_must_have_shows_nobody() {
 #[tokio::test]
 async fn the_views_say_what_the_api_says() {
     let api = company().await;
-    let numbers = uptake::store::numbers::Numbers::new(3).unwrap();
+    let numbers = Numbers::new(3).unwrap();
     let window = "system = 'erp', from = '2026-10-01', to = '2026-10-15'";
     let own = [
         ("adoption", ", by = 'unit', measure = 'active', grain = 'week'"),
@@ -378,7 +388,13 @@ async fn the_views_say_what_the_api_says() {
     api.execute(reject).await;
     for (name, parameters) in own {
         let view = format!("SELECT * FROM {name}({window}{parameters}) ORDER BY ALL");
-        let question = numbers.question(&format!("SELECT * FROM {{{{{name}}}}} ORDER BY ALL"));
+        let question = numbers.question(
+            &format!("SELECT * FROM {{{{{name}}}}} ORDER BY ALL"),
+            Shape {
+                by: Dimension::Unit,
+                split: false,
+            },
+        );
         let question = api.fixture.store.client().query_raw(&question);
         let question = question
             .param("system", "erp")
@@ -386,7 +402,7 @@ async fn the_views_say_what_the_api_says() {
             .param("to", "2026-10-15")
             .param("by", "unit")
             .param("measure", "active")
-            .param("grain", "week")
+            .param("periods", "[('2026-10-01','2026-10-05'),('2026-10-05','2026-10-12'),('2026-10-12','2026-10-15')]")
             .param("zone", "Asia/Shanghai")
             .param("week_start", 1)
             .param(
@@ -405,4 +421,50 @@ async fn the_views_say_what_the_api_says() {
         assert!(!seen.is_empty(), "{name}");
         assert_eq!(rows(question).await, seen, "{name}");
     }
+}
+
+/// Two workers met the same user at the same moment and gave an ordinal each: the user still counts once, everywhere.
+#[tokio::test]
+async fn a_user_with_two_ordinals_is_one_user() {
+    let api = company().await;
+    let paths = [
+        "adoption?by=unit&grain=week",
+        "adoption?measure=login",
+        "logins?by=unit",
+        "features?",
+        "heatmap/hours?",
+        "heatmap/features?by=role",
+    ];
+    let answers = async || {
+        let mut answers = Vec::new();
+        for path in paths {
+            answers.push(api.ok(&format!("/systems/erp/{path}&{WINDOW}")).await);
+        }
+        answers
+    };
+    let before = answers().await;
+    // Whatever a user did stands under both.
+    let second = "bitOr(ordinal, 9223372036854775808)";
+    for sql in [
+        format!("INSERT INTO split_users SELECT DISTINCT user, arrayJoin([ordinal, {second}]) FROM events"),
+        format!(
+            "INSERT INTO day_users SELECT system, zone, 0, local_date, 'login', groupBitmapState({second}) \
+             FROM events WHERE type = 'login' AND outcome = 'success' GROUP BY ALL"
+        ),
+        format!(
+            "INSERT INTO hour_users SELECT system, zone, 0, local_date, local_hour, groupBitmapState({second}) \
+             FROM events WHERE type = 'feature_click' GROUP BY ALL"
+        ),
+        format!(
+            "INSERT INTO feature_users SELECT system, zone, 0, feature, local_date, groupBitmapState({second}) \
+             FROM events WHERE type = 'feature_click' GROUP BY ALL"
+        ),
+        format!(
+            "INSERT INTO day_users SELECT system, zone, 0, local_date, 'click', groupBitmapState({second}) \
+             FROM events WHERE type = 'feature_click' GROUP BY ALL"
+        ),
+    ] {
+        api.execute(&sql).await;
+    }
+    assert_eq!(answers().await, before);
 }

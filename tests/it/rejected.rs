@@ -83,7 +83,7 @@ async fn eventually_rejected(fixture: &Fixture, count: u64) {
 }
 
 async fn eventually_counted(fixture: &Fixture, count: u64) {
-    let sql = "SELECT toUInt64(sum(events)) FROM user_days";
+    let sql = "SELECT toUInt64(sum(clicks)) FROM feature_days";
     eventually("the events are counted", async || fixture.number(sql).await == count).await;
 }
 
@@ -321,7 +321,7 @@ async fn what_is_refused_again_is_another_reject_but_only_one() {
 #[tokio::test]
 async fn the_api_counts_rejects_by_reason() {
     let api = Api::start(|_| {}).await;
-    api.execute("INSERT INTO user_days (system, local_date) VALUES ('erp', '2026-10-05')")
+    api.execute("INSERT INTO day_users (system, local_date) VALUES ('erp', '2026-10-05')")
         .await;
     api.execute(
         "INSERT INTO rejects SELECT 't', 0, number, '2026-10-05 10:00:00', ['erp', '', 'crm'][number % 3 + 1], \

@@ -5,6 +5,7 @@ WITH
     {{zone}} AS current_zone,
     if(current_zone = '', 'UTC', current_zone) AS timezone,
     {{roster}} AS current_roster,
+    {{split}} AS split,
     {{definition}} AS current_definition
 SELECT
     if(max(reported) = 0, NULL, max(through)) AS complete_through,
@@ -41,16 +42,17 @@ FROM
         GROUP BY feature
     )
     UNION ALL
-    SELECT 0, toDateTime64(0, 3, 'UTC'), 0, 0, 0, 0, uniqExact(reinterpretAsUInt64(user)), 0
-    FROM user_days
+    SELECT 0, toDateTime64(0, 3, 'UTC'), 0, 0, 0, 0,
+        bitmapAndnotCardinality(
+            bitmapTransform(groupBitmapMergeState(users), split.1, split.2),
+            (
+                SELECT bitmapTransform(groupBitmapState(ordinal), split.1, split.2)
+                FROM roster
+                WHERE system = {system:String} AND version = current_roster
+                    AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND entitled_from < entitled_to
+            )), 0
+    FROM day_users
     WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date}
-        AND reinterpretAsUInt64(user) NOT IN
-        (
-            SELECT reinterpretAsUInt64(user)
-            FROM roster
-            WHERE system = {system:String} AND version = current_roster
-                AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND entitled_from < entitled_to
-        )
     UNION ALL
     SELECT 0, toDateTime64(0, 3, 'UTC'), 0, 0, 0, 0, 0, count() > 0 AND argMax(finished, (started_at, updated_at)) = 0
     FROM rebuilds

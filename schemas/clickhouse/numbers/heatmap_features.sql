@@ -8,6 +8,7 @@ WITH
     {{zone}} AS current_zone,
     {{definition}} AS current_definition,
     {{roster}} AS current_roster,
+    {{split}} AS split,
     (
         SELECT groupArray((group_of_users, role_names, role_sizes, people, is_suppressed))
         FROM
@@ -24,12 +25,10 @@ WITH
                 SELECT toString(place.1) AS group_of_users, toString(place.2) AS role_of_users, count() AS n
                 FROM
                 (
-                    SELECT argMax((multiIf({by:String} = 'unit', unit, {by:String} = 'role', role, {by:String} = 'tier', tier,
-                        {by:String} = 'site', site, {by:String} = 'phase', phase, ''), role), entitled_from) AS place
+                    SELECT ({{group}}, role) AS place
                     FROM roster
                     WHERE system = {system:String} AND version = current_roster AND kind = 'person'
-                        AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND entitled_from < entitled_to
-                    GROUP BY reinterpretAsUInt64(user)
+                        AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to
                 )
                 GROUP BY place
             )
@@ -87,25 +86,21 @@ FROM
         )
         ARRAY JOIN groups AS of_group
         UNION ALL
-        SELECT toString(any(uses.feature)), toString(any(people.place).1), 0, 0, 0, [], toString(any(people.place).2), uniqExact(uses.user_key)
+        SELECT toString(any(uses.feature)), toString(any(people.group_of_user)), 0, 0, 0, [], toString(any(people.role)), count()
         FROM
         (
-            SELECT feature, reinterpretAsUInt64(user) AS user_key
-            FROM feature_days
+            SELECT feature, arrayJoin(bitmapToArray(bitmapTransform(groupBitmapMergeState(users), split.1, split.2))) AS first_ordinal
+            FROM feature_users
             WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date}
+            GROUP BY feature
         ) AS uses
         INNER JOIN
         (
-            SELECT
-                reinterpretAsUInt64(user) AS user_key,
-                argMax((multiIf({by:String} = 'unit', unit, {by:String} = 'role', role, {by:String} = 'tier', tier,
-                    {by:String} = 'site', site, {by:String} = 'phase', phase, ''), role), entitled_from) AS place,
-                cityHash64(place) AS place_key
+            SELECT transform(ordinal, split.1, split.2, ordinal) AS first_ordinal, {{group}} AS group_of_user, role, cityHash64(group_of_user, role) AS place_key
             FROM roster
             WHERE system = {system:String} AND version = current_roster AND kind = 'person'
-                AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND entitled_from < entitled_to
-            GROUP BY user_key
-        ) AS people ON uses.user_key = people.user_key
+                AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to
+        ) AS people ON uses.first_ordinal = people.first_ordinal
         GROUP BY cityHash64(uses.feature), people.place_key
     )
     GROUP BY feature, group_name

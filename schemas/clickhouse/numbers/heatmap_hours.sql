@@ -1,18 +1,18 @@
 -- M11: the 168 cells of the local week. days = how often the weekday occurs in [from, to). Every user counts, also one without a roster row. Suppressed
 -- (clicks and users NULL): a system of fewer than {{min_group_size}} entitled people, unless it has no roster at all.
--- Users come from user_days.click_hours, a bit for each hour: one pass over users and days, not over events.
 CREATE OR REPLACE VIEW heatmap_hours AS
 WITH
     {{zone}} AS current_zone,
     {{roster}} AS current_roster,
+    {{split}} AS split,
     (
         SELECT count()
         FROM
         (
-            SELECT DISTINCT user
+            SELECT 1
             FROM roster
             WHERE system = {system:String} AND version = current_roster AND kind = 'person'
-                AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND entitled_from < entitled_to
+                AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to
             LIMIT {{min_group_size}}
         )
     ) AS entitled_users,
@@ -45,20 +45,9 @@ FROM
         GROUP BY local_date, local_hour
     )
     UNION ALL
-    SELECT weekday, toUInt8(place), 0, 0, same
-    FROM
-    (
-        SELECT weekday, toUInt32(bitAnd(bitShiftRight(hours_of_week, toUInt8(24 * (weekday - 1))), 16777215)) AS hours, count() AS same
-        FROM
-        (
-            SELECT groupBitOr(bitShiftLeft(toUInt256(click_hours), toUInt8(24 * (toDayOfWeek(local_date) - 1)))) AS hours_of_week
-            FROM user_days
-            WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date} AND click_hours > 0
-            GROUP BY reinterpretAsUInt64(user)
-        )
-        ARRAY JOIN range(toUInt8(1), toUInt8(8)) AS weekday
-        GROUP BY weekday, hours
-    )
-    ARRAY JOIN bitPositionsToArray(hours) AS place
+    SELECT toDayOfWeek(local_date) AS day_of_week, local_hour, 0, 0, bitmapCardinality(bitmapTransform(groupBitmapMergeState(users), split.1, split.2))
+    FROM hour_users
+    WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date}
+    GROUP BY day_of_week, local_hour
 )
 GROUP BY weekday, hour

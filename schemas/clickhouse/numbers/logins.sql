@@ -4,6 +4,7 @@ CREATE OR REPLACE VIEW logins AS
 WITH
     {{zone}} AS current_zone,
     {{roster}} AS current_roster,
+    {{split}} AS split,
     (
         SELECT groupArrayIf(day, has(extra_days, day) OR (has(working_weekdays, toDayOfWeek(day)) AND NOT has(free_days, day)))
         FROM
@@ -16,7 +17,12 @@ WITH
             FROM systems
             WHERE system = {system:String}
         )
-    ) AS working_days
+    ) AS working_days,
+    (
+        SELECT bitmapTransform(groupBitmapMergeState(users), split.1, split.2)
+        FROM day_users
+        WHERE system = {system:String} AND zone = current_zone AND local_date < {to:Date} AND activity = 'login'
+    ) AS ever_logged_in
 SELECT
     is_total,
     group_name,
@@ -46,32 +52,27 @@ FROM
             AND 1 = sum(too_small) OVER (PARTITION BY is_total)) AS suppressed
     FROM
     (
-        SELECT argMax(row_group, row_rank) AS group_of_user, max(row_ever) AS ever, sum(row_days) AS login_days
+        SELECT max(row_group) AS group_of_user, max(row_ever) AS ever, sum(row_days) AS login_days
         FROM
         (
             SELECT
-                reinterpretAsUInt64(user) AS user_key,
-                multiIf({by:String} = 'unit', unit, {by:String} = 'role', role, {by:String} = 'tier', tier,
-                    {by:String} = 'site', site, {by:String} = 'phase', phase, '') AS row_group,
-                toUInt32(entitled_from) + 1 AS row_rank,
-                0 AS row_ever,
+                transform(ordinal, split.1, split.2, ordinal) AS first_ordinal,
+                {{group}} AS row_group,
+                1 AS is_person,
+                bitmapContains(ever_logged_in, first_ordinal) AS row_ever,
                 0 AS row_days
             FROM roster
             WHERE system = {system:String} AND version = current_roster AND kind = 'person'
-                AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND entitled_from < entitled_to
+                AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to
             UNION ALL
-            SELECT DISTINCT reinterpretAsUInt64(user), '', 0, 1, 0
-            FROM user_days
-            WHERE system = {system:String} AND zone = current_zone AND local_date < {to:Date} AND logins > 0
-            UNION ALL
-            SELECT reinterpretAsUInt64(user), '', 0, 1, uniqExact(local_date)
-            FROM user_days
-            WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date} AND logins > 0
-                AND local_date IN (SELECT arrayJoin(working_days))
-            GROUP BY user
+            SELECT arrayJoin(bitmapToArray(bitmapTransform(groupBitmapMergeState(users), split.1, split.2))), '', 0, 0, 1
+            FROM day_users
+            WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date}
+                AND activity = 'login' AND has(working_days, local_date)
+            GROUP BY local_date
         )
-        GROUP BY user_key
-        HAVING max(row_rank) > 0
+        GROUP BY first_ordinal
+        HAVING max(is_person)
     )
     GROUP BY GROUPING SETS ((group_of_user), ())
     HAVING is_total OR {by:String} IN ('unit', 'role', 'tier', 'site', 'phase')
