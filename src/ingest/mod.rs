@@ -12,6 +12,7 @@ mod batch;
 mod chain;
 mod consumer;
 mod dead_letter;
+mod dictionary;
 pub mod envelope;
 mod identity;
 mod insert;
@@ -20,14 +21,14 @@ mod member;
 mod preflight;
 mod progress;
 mod protocol;
-pub mod row;
+pub mod rows;
 mod takeover;
 pub mod users;
 mod writer;
 pub mod zones;
 
 pub use insert::with_settings as with_insert_settings;
-pub use row::COLUMNS as ROW_COLUMNS;
+pub use rows::columns as row_columns;
 
 use std::sync::Arc;
 use std::time::Duration;
