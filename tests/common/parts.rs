@@ -1,17 +1,19 @@
-//! The broker and the engine of a run. They can be killed, and come back on the same port with the same data.
+//! A broker and an engine of one's own. They can be killed, and come back on the same port with the same data.
 
+use std::future::{Future, ready};
 use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context;
+use futures_util::FutureExt;
 use tokio::sync::Mutex;
 use uptake::config::Config;
 use uptake::embedded::engine::{Engine, Running};
 use uptake::embedded::kafka::{Broker, Kafka};
 
-use crate::common::{self, PROGRAM};
+use super::PROGRAM;
 
-/// What makes a round short: dead workers are missed, logs compacted, and a killed broker let in again within a second or
+/// What makes a test short: dead workers are missed, logs compacted, and a killed broker let in again within a second or
 /// two, not within a minute.
 const BROKER_SETTINGS: &str = "group.min.session.timeout.ms=500
 log.cleaner.backoff.ms=100
@@ -28,13 +30,17 @@ pub struct Parts {
 }
 
 impl Parts {
+    /// Everything in `dir`.
     pub async fn start(dir: &Path) -> anyhow::Result<Self> {
-        let mut config: Config = common::config();
+        Self::start_in(&dir.join("kafka"), &dir.join("clickhouse")).await
+    }
+
+    pub async fn start_in(kafka_dir: &Path, clickhouse_dir: &Path) -> anyhow::Result<Self> {
+        let mut config: Config = super::config();
         config.embedded.kafka_port = 0;
         config.embedded.clickhouse_port = 0;
-        let mut engine = Engine::prepare(PROGRAM.into(), &dir.join("clickhouse"), &config)?;
-        let kafka_dir = dir.join("kafka");
-        let kafka = Kafka::prepare(&kafka_dir, &config.embedded).await?;
+        let mut engine = Engine::prepare(PROGRAM.into(), clickhouse_dir, &config)?;
+        let kafka = Kafka::prepare(kafka_dir, &config.embedded).await?;
         let mut properties = std::fs::File::options()
             .append(true)
             .open(kafka_dir.join("server.properties"))
@@ -52,25 +58,41 @@ impl Parts {
 
     /// Returns when its successor answers.
     pub async fn kill_broker(&self) -> anyhow::Result<()> {
-        let mut broker = self.broker.lock().await;
-        kill(broker.pid());
-        broker.ended().await;
-        *broker = self.kafka.start().await?;
-        Ok(())
+        self.without_broker(ready(())).await
     }
 
     /// Returns when its successor answers.
     pub async fn kill_engine(&self) -> anyhow::Result<()> {
+        self.without_engine(ready(())).await
+    }
+
+    /// Kills the broker, lets `meanwhile` end, and returns when the broker's successor answers.
+    pub async fn without_broker<T>(&self, meanwhile: impl Future<Output = T>) -> anyhow::Result<T> {
+        let mut broker = self.broker.lock().await;
+        if broker.ended().now_or_never().is_none() {
+            kill(broker.pid());
+        }
+        broker.ended().await;
+        let done = meanwhile.await;
+        *broker = self.kafka.start().await?;
+        Ok(done)
+    }
+
+    /// Kills the engine, lets `meanwhile` end, and returns when the engine's successor answers.
+    pub async fn without_engine<T>(&self, meanwhile: impl Future<Output = T>) -> anyhow::Result<T> {
         let mut held = self.engine.lock().await;
         let (engine, running) = &mut *held;
-        kill(running.pid());
+        if running.ended().now_or_never().is_none() {
+            kill(running.pid());
+        }
         running.ended().await;
+        let done = meanwhile.await;
         *running = engine.start().await?;
-        Ok(())
+        Ok(done)
     }
 }
 
-/// SIGKILL for a child of ours that is held, so that its number is still its own.
+/// SIGKILL for a child of ours that runs, so that its number is its own.
 fn kill(pid: u32) {
     // SAFETY: plain system call.
     unsafe { libc::kill(pid as libc::pid_t, libc::SIGKILL) };
