@@ -2,6 +2,7 @@
 
 mod child;
 pub mod clickhouse;
+mod disk;
 pub mod engine;
 pub mod kafka;
 pub mod up;

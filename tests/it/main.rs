@@ -20,5 +20,6 @@ mod ordinals;
 mod reconcile;
 mod rejected;
 mod simulate;
+mod standing;
 mod up;
 mod wire;
