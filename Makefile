@@ -24,8 +24,8 @@ chaos: tools ## Rounds of random faults on real parts, compared with the truth: 
 
 MINUTES ?= 10
 RATE ?= 5000
-outage: tools ## ClickHouse, then Kafka away for long, under load, compared with the truth: make outage MINUTES=10 RATE=5000
-	OUTAGE_MINUTES=$(MINUTES) OUTAGE_RATE=$(RATE) cargo test --locked --test outage
+outage: tools ## ClickHouse, then Kafka away for long, then full disks, compared with the truth: make outage MINUTES=10 RATE=5000
+	OUTAGE_MINUTES=$(MINUTES) OUTAGE_RATE=$(RATE) OUTAGE_ACTS="$(ACTS)" cargo test --locked --test outage
 
 SECONDS = 60
 TARGETS = event headers roster import

@@ -7,6 +7,8 @@ pub mod engine;
 pub mod kafka;
 pub mod up;
 
+pub use child::Child;
+
 use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};

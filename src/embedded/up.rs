@@ -28,9 +28,10 @@ use crate::ops;
 use crate::simulate;
 use crate::store::{Store, migrate};
 
+use super::Child;
 use super::disk;
-use super::engine::{self, Engine};
-use super::kafka::{Broker, Kafka};
+use super::engine::Engine;
+use super::kafka::Kafka;
 
 /// What dies more often than this within the window is not restarted any more.
 const ENGINE: &str = "ClickHouse's engine";
@@ -179,8 +180,8 @@ async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, BadInput> {
 struct Children {
     kafka: Kafka,
     engine: Engine,
-    broker: Broker,
-    running: engine::Running,
+    broker: Child,
+    running: Child,
     data_dir: PathBuf,
 }
 

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each target uses a part of it")]
 
+pub mod differences;
 pub mod parts;
 pub mod proxy;
 pub mod workers;

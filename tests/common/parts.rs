@@ -8,8 +8,9 @@ use anyhow::Context;
 use futures_util::FutureExt;
 use tokio::sync::Mutex;
 use uptake::config::Config;
-use uptake::embedded::engine::{Engine, Running};
-use uptake::embedded::kafka::{Broker, Kafka};
+use uptake::embedded::Child;
+use uptake::embedded::engine::Engine;
+use uptake::embedded::kafka::Kafka;
 
 use super::PROGRAM;
 
@@ -25,8 +26,8 @@ pub struct Parts {
     pub kafka_address: String,
     pub clickhouse_url: String,
     kafka: Kafka,
-    broker: Mutex<Broker>,
-    engine: Mutex<(Engine, Running)>,
+    broker: Mutex<Child>,
+    engine: Mutex<(Engine, Child)>,
 }
 
 impl Parts {

@@ -14,7 +14,8 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::json;
 use tokio::sync::OnceCell;
 use uptake::config::{Config, Mechanism, Secret};
-use uptake::embedded::kafka::{Broker, Kafka};
+use uptake::embedded::Child;
+use uptake::embedded::kafka::Kafka;
 use uptake::store::{Store, topics};
 
 use crate::engine::Engine as OwnEngine;
@@ -36,7 +37,7 @@ struct Secured {
     token: String,
     /// Client certificates.
     certificate: String,
-    _broker: Broker,
+    _broker: Child,
 }
 
 async fn secured() -> &'static Secured {

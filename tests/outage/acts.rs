@@ -1,6 +1,6 @@
 //! The outages, one after the other, each with an installation of its own.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -9,9 +9,10 @@ use tokio_util::sync::CancellationToken;
 use uptake::pseudonym::Pseudonymizer;
 
 use crate::Outcome;
+use crate::common::differences::Differences;
 use crate::common::parts::Parts;
 use crate::common::{self, PATIENCE};
-use crate::compare::Differences;
+use crate::disk::Disk;
 use crate::group;
 use crate::installation::Installation;
 use crate::load::{EVENTS_PER_REQUEST, Load};
@@ -22,6 +23,10 @@ use crate::watch::{Memory, all_ready, all_unready, watch};
 const MEMORY_BYTES: u64 = 400_000_000;
 /// Events that are taken before an outage begins and after it has ended.
 const BETWEEN: u64 = 20 * EVENTS_PER_REQUEST;
+
+/// How long a disk stays full, at most, and how large it is.
+const FULL: Duration = Duration::from_secs(30);
+const DISK_MB: usize = 600;
 
 const TAKEOVERS: &str = "uptake_ingest_takeover_seconds_count";
 const PAUSED: &str = "uptake_ingest_paused";
@@ -53,7 +58,7 @@ pub async fn without_clickhouse(scene: &Scene) -> anyhow::Result<Outcome> {
                     return Ok(Err(format!("{} still reads from Kafka", worker.name)));
                 }
             }
-            all_unready(&act.installation, "clickhouse").await
+            all_unready(act.installation.programs(), "clickhouse").await
         };
         let memory = act
             .parts
@@ -84,7 +89,7 @@ pub async fn without_kafka(scene: &Scene) -> anyhow::Result<Outcome> {
                     return Ok(Err(format!("the collector did not answer {status}")));
                 }
             }
-            all_unready(&act.installation, "kafka").await
+            all_unready(act.installation.programs(), "kafka").await
         };
         let memory = act
             .parts
@@ -116,9 +121,59 @@ async fn partitions_shared(installation: &Installation) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Inserts fail for want of room; ClickHouse answers all the same.
+pub async fn clickhouse_without_room(scene: &Scene) -> anyhow::Result<Outcome> {
+    let dir = common::directory("outage");
+    let disk = Disk::mount(dir.join("clickhouse"), DISK_MB)?;
+    let act = Act::prepare_in(scene, dir).await?;
+    let outage = async {
+        let enough = async || {
+            // Merges make room.
+            disk.fill()?;
+            all_unready(&act.installation.workers, "the disk is full").await
+        };
+        disk.fill()?;
+        let memory = watch(&act.installation, scene.lasting.min(FULL), enough).await?;
+        disk.make_room()?;
+        all_ready(&act.installation).await?;
+        Ok(memory)
+    };
+    let (memory, caught_up) = act.perform(outage).await?;
+    // Room may have run out between a table and its views.
+    act.end("room for ClickHouse", memory, caught_up, Installation::reconcile)
+        .await
+}
+
+/// The broker ends when it has no room, and is started again when there is.
+pub async fn kafka_without_room(scene: &Scene) -> anyhow::Result<Outcome> {
+    let dir = common::directory("outage");
+    let disk = Disk::mount(dir.join("kafka"), DISK_MB)?;
+    let act = Act::prepare_in(scene, dir).await?;
+    let outage = async {
+        let enough = async || {
+            disk.fill()?;
+            if !act.load.come_again.borrow().contains_key(&503) {
+                return Ok(Err("the collector did not answer 503".to_owned()));
+            }
+            all_unready(act.installation.programs(), "kafka").await
+        };
+        disk.fill()?;
+        let memory = watch(&act.installation, scene.lasting.min(FULL), enough).await?;
+        disk.make_room()?;
+        act.parts.without_broker(ready(())).await?;
+        all_ready(&act.installation).await?;
+        Ok(memory)
+    };
+    let (memory, caught_up) = act.perform(outage).await?;
+    act.end("room for Kafka", memory, caught_up, |_| Ok(())).await
+}
+
 impl Act {
     async fn prepare(scene: &Scene) -> anyhow::Result<Self> {
-        let dir = common::directory("outage");
+        Self::prepare_in(scene, common::directory("outage")).await
+    }
+
+    async fn prepare_in(scene: &Scene, dir: PathBuf) -> anyhow::Result<Self> {
         let parts = Parts::start(&dir).await?;
         let installation = Installation::start(&parts, &dir, scene.is_short).await?;
         all_ready(&installation).await?;
@@ -193,8 +248,9 @@ impl Act {
             self.load.come_again.borrow(),
         );
         memory.check(MEMORY_BYTES)?;
-        if differences.told.is_empty() {
-            std::fs::remove_dir_all(&self.dir).context("the files of an outage")?;
+        if differences.is_empty() {
+            // What was mounted in it stays, empty, until the next run.
+            let _ = std::fs::remove_dir_all(&self.dir);
         }
         Ok(Outcome {
             events,

@@ -1,9 +1,11 @@
 //! What is stored against what must be.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use uptake::store::Store;
 
+use crate::common::differences::Differences;
 use crate::truth::Truth;
 
 const RAW: &str = "SELECT count(), uniqExact(identity), sum(reinterpretAsUInt64(reverse(substring(identity, 9)))) \
@@ -13,16 +15,6 @@ const FEATURE_HOURS: &str = "SELECT concat(toString(feature), '/', toString(toUI
     toString(local_hour)) AS key, sum(clicks) FROM feature_hours GROUP BY key";
 const FEATURE_DAYS: &str = "SELECT concat(toString(feature), '/', lower(hex(user)), '/', \
     toString(toUInt16(local_date))) AS key, sum(clicks) FROM feature_days GROUP BY key";
-
-/// Differences told one by one; the others are only counted.
-const TOLD: usize = 20;
-
-#[derive(Default)]
-pub struct Differences {
-    pub lost: u64,
-    pub twice: u64,
-    pub told: Vec<String>,
-}
 
 impl Differences {
     pub async fn of(store: &Store, truth: &Truth, rejects: u64) -> anyhow::Result<Self> {
@@ -50,10 +42,11 @@ impl Differences {
     }
 
     fn compare(&mut self, what: &str, expected: u64, found: u64) {
-        self.lost += expected.saturating_sub(found);
-        self.twice += found.saturating_sub(expected);
-        if expected != found && self.told.len() < TOLD {
-            self.told.push(format!("{what}: {found}, expected {expected}"));
+        let told = || format!("{what}: {found}, expected {expected}");
+        match expected.cmp(&found) {
+            Ordering::Equal => {}
+            Ordering::Greater => self.lose(expected - found, told),
+            Ordering::Less => self.double(found - expected, told),
         }
     }
 }

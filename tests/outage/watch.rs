@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 
 use crate::common::PATIENCE;
-use crate::installation::Installation;
+use crate::installation::{Installation, Program};
 
 const SAMPLE: Duration = Duration::from_millis(250);
 
@@ -61,8 +61,11 @@ pub async fn watch(
 }
 
 /// Whether every one of the programs is unready and says so with `word`; else what is missing.
-pub async fn all_unready(installation: &Installation, word: &str) -> anyhow::Result<Result<(), String>> {
-    for program in installation.programs() {
+pub async fn all_unready(
+    programs: impl IntoIterator<Item = &Program>,
+    word: &str,
+) -> anyhow::Result<Result<(), String>> {
+    for program in programs {
         match program.unready().await? {
             Some(reasons) if reasons.contains(word) => {}
             Some(reasons) => return Ok(Err(format!("{} does not name {word}: {reasons}", program.name))),
