@@ -9,7 +9,7 @@ use bytes::Bytes;
 use rdkafka::message::OwnedHeaders;
 
 use super::envelope::{Envelope, Position};
-use super::member::lock;
+use super::lock;
 use super::protocol::Content;
 use super::rows::{Common, Room, Rows};
 use super::users::{User, UserKey};

@@ -123,6 +123,11 @@ impl Chain {
         self.memories.remove(&partition);
     }
 
+    /// Something of the partition is read and not handed over yet.
+    pub fn holds(&self, partition: i32) -> bool {
+        self.batch.covered.contains_key(&partition)
+    }
+
     pub fn open_partitions(&self) -> impl Iterator<Item = i32> {
         self.memories.keys().copied()
     }

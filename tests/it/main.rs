@@ -21,5 +21,6 @@ mod reconcile;
 mod rejected;
 mod rows;
 mod simulate;
+mod standing;
 mod up;
 mod wire;
