@@ -23,6 +23,8 @@ mod oidc;
 mod ordinals;
 mod reconcile;
 mod rejected;
+mod rows;
 mod simulate;
+mod standing;
 mod up;
 mod wire;

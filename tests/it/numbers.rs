@@ -409,7 +409,7 @@ async fn the_views_say_what_the_api_says() {
             .param("measure", "active")
             .param(
                 "periods",
-                [
+                vec![
                     ("2026-10-01", "2026-10-05"),
                     ("2026-10-05", "2026-10-12"),
                     ("2026-10-12", "2026-10-15"),
