@@ -12,7 +12,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::error::Error;
-use crate::access::{Caller, Denied, Gate, Right, Who};
+use crate::access::{Caller, Denied, Gate, Right, Scope, Who};
 
 /// Who may pass to a route.
 #[derive(Clone)]
@@ -37,46 +37,54 @@ pub async fn require(State(rule): State<Rule>, request: Request, next: Next) -> 
 }
 
 async fn admitted(rule: &Rule, parts: &mut Parts) -> Result<Caller, Error> {
+    let caller = known(&rule.gate, parts).await?;
+    let limits = &rule.gate.limits;
+    limits
+        .request(&caller.who, rule.right)
+        .map_err(Error::TooManyRequests)?;
+    allowed(&caller, rule.right, parts).await?;
+    tracing::debug!(who = %caller.who, "let in");
+    Ok(caller)
+}
+
+async fn known(gate: &Gate, parts: &mut Parts) -> Result<Caller, Error> {
     let header = parts.headers.get(AUTHORIZATION);
     // What is no text is no token.
     let header = header.map(|value| value.to_str().unwrap_or_default());
-    let caller = match rule.gate.caller(header).await {
-        Ok(caller) => caller,
-        Err(Denied::Undecided(cause)) => return Err(Error::AccessUndecided(cause)),
+    match gate.caller(header).await {
+        Ok(caller) => Ok(caller),
+        Err(Denied::Undecided(cause)) => Err(Error::AccessUndecided(cause)),
         Err(Denied::Unknown(why)) => {
-            let ConnectInfo(address) = parts.extract::<ConnectInfo<SocketAddr>>().await.map_err(internal)?;
             tracing::debug!(why, "nobody was let in");
-            rule.gate.limits.refusal(address.ip()).map_err(Error::TooManyRequests)?;
-            return Err(Error::Unauthenticated);
+            let ConnectInfo(address) = parts.extract::<ConnectInfo<SocketAddr>>().await.map_err(internal)?;
+            gate.limits.refusal(address.ip()).map_err(Error::TooManyRequests)?;
+            Err(Error::Unauthenticated)
         }
-    };
-    rule.gate
-        .limits
-        .request(&caller.who, rule.right)
-        .map_err(Error::TooManyRequests)?;
+    }
+}
+
+async fn allowed(caller: &Caller, right: Right, parts: &mut Parts) -> Result<(), Error> {
+    let forbidden = |why: &str| Err(Error::Forbidden(why.to_owned()));
     if caller.who == Who::Anybody && !is_for_this_machine(parts) {
-        return Err(Error::Forbidden(
-            "without api.authentication only this machine is answered: ask localhost or its address".to_owned(),
-        ));
+        return forbidden("without api.authentication only this machine is answered: ask localhost or its address");
     }
-    if !caller.may(rule.right) {
-        return Err(Error::Forbidden("your role may not do this".to_owned()));
+    if !caller.may(right) {
+        return forbidden("your role may not do this");
     }
-    if let Some(system) = system_of_path(parts)
-        .await?
-        .filter(|system| !caller.systems.allows(system))
-    {
-        return Err(Error::Forbidden(format!("you may not ask about the system {system:?}")));
+    let system = system_of_path(parts).await?;
+    if let Some(system) = system.filter(|system| !caller.systems.allows(system)) {
+        return forbidden(&format!("you may not ask about the system {system:?}"));
     }
-    if rule.right == Right::ReadNumbers
-        && !caller.may_see_units(&units_of_query(parts).iter().map(String::as_str).collect::<Vec<_>>())
-    {
-        return Err(Error::Forbidden(
-            "you may only ask about your units: give them as unit=".to_owned(),
-        ));
+    match right {
+        Right::ReadNumbers if !caller.may_see_units(&units_of_query(parts)) => {
+            forbidden("you may only ask about your units: give them as unit=")
+        }
+        Right::Change if caller.units != Scope::All => forbidden("you may not change what is about all units"),
+        Right::ReadAudit if (&caller.systems, &caller.units) != (&Scope::All, &Scope::All) => {
+            forbidden("you may not read what is about all systems and units")
+        }
+        _ => Ok(()),
     }
-    tracing::debug!(who = %caller.who, "let in");
-    Ok(caller)
 }
 
 /// A page of another site that points its own name at this machine gets the browser of somebody here to ask us. It cannot change what `Host`

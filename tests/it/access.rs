@@ -243,6 +243,8 @@ async fn a_token_of_some_units_asks_about_these_or_nothing() {
             assert_ne!(status, 403, "{number}?{filter}: {body}");
         }
     }
+    let admin = create_token(&api.fixture, "sales admin", &["--role", "admin", "--unit", "Sales"]);
+    assert_eq!(define(&api, "erp", &admin).await, 403);
     // What tells nothing of persons is for everybody.
     assert_eq!(get(&api, "/systems/erp", &token).await.0, 200);
 }
