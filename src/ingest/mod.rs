@@ -12,6 +12,7 @@ mod batch;
 mod chain;
 mod consumer;
 mod dead_letter;
+mod dictionary;
 pub mod envelope;
 mod identity;
 mod insert;
@@ -20,7 +21,7 @@ mod member;
 mod preflight;
 mod progress;
 mod protocol;
-pub mod row;
+pub mod rows;
 mod takeover;
 mod trouble;
 pub mod users;
@@ -28,7 +29,7 @@ mod writer;
 pub mod zones;
 
 pub use insert::with_settings as with_insert_settings;
-pub use row::COLUMNS as ROW_COLUMNS;
+pub use rows::columns as row_columns;
 pub use trouble::Trouble;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -19,6 +19,7 @@ mod numbers;
 mod ordinals;
 mod reconcile;
 mod rejected;
+mod rows;
 mod simulate;
 mod standing;
 mod up;

@@ -402,7 +402,14 @@ async fn the_views_say_what_the_api_says() {
             .param("to", "2026-10-15")
             .param("by", "unit")
             .param("measure", "active")
-            .param("periods", "[('2026-10-01','2026-10-05'),('2026-10-05','2026-10-12'),('2026-10-12','2026-10-15')]")
+            .param(
+                "periods",
+                vec![
+                    ("2026-10-01", "2026-10-05"),
+                    ("2026-10-05", "2026-10-12"),
+                    ("2026-10-12", "2026-10-15"),
+                ],
+            )
             .param("zone", "Asia/Shanghai")
             .param("week_start", 1)
             .param(
