@@ -12,6 +12,7 @@ pub mod quality;
 pub mod reader;
 pub mod rejects;
 pub mod system;
+mod under_way;
 pub mod window;
 
 pub use group::{Dimension, GroupKey};

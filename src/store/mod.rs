@@ -1,5 +1,6 @@
 //! ClickHouse: the only place that knows how to reach it and what its tables are called.
 
+pub mod audit;
 pub mod login;
 pub mod migrate;
 pub mod numbers;
@@ -8,6 +9,7 @@ pub mod rebuild;
 pub mod retries;
 pub mod rollups;
 pub mod systems;
+pub mod tokens;
 pub mod topic_id;
 pub mod topics;
 
