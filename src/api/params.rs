@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use axum::extract::Query;
 use axum::http::Uri;
+use jiff::ToSpan;
 use jiff::civil::Date;
 use utoipa::IntoParams;
 
 use super::error::Error;
+use crate::config::Retention;
 use crate::event::is_system_name;
 use crate::measure::window::{FIRST_DAY, LAST_DAY};
 use crate::measure::{Choice, Frame, SystemContext, Window};
@@ -60,6 +62,11 @@ impl Parameters {
             given,
             known: Vec::new(),
         })
+    }
+
+    /// As it was given.
+    pub fn text(&mut self, name: &'static str) -> Option<String> {
+        self.take(name)
     }
 
     fn take(&mut self, name: &'static str) -> Option<String> {
@@ -128,6 +135,22 @@ impl Parameters {
                 window.from.to_string(),
                 format!("a window of at most {retention_months} months, which is what is kept"),
             ));
+        }
+        Ok(window)
+    }
+
+    /// A window of raw events: none of it is deleted already.
+    pub fn raw_window(&mut self, system: &SystemContext, retention: &Retention) -> Result<Window, Error> {
+        let window = self.window(system, retention.user_months)?;
+        let kept_from = system
+            .yesterday
+            .saturating_sub((i64::from(retention.raw_days) - 2).days());
+        if window.from < kept_from {
+            let expected = format!(
+                "a day from {kept_from}: events are kept for {} days",
+                retention.raw_days
+            );
+            return Err(Error::window("from", window.from.to_string(), expected));
         }
         Ok(window)
     }

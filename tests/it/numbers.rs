@@ -106,9 +106,15 @@ async fn company() -> Api {
     assert_eq!(api.put("/systems/erp", "application/yaml", DEFINITION).await.0, 200);
     assert_eq!(api.put("/systems/erp/roster", "text/csv", ROSTER).await.0, 200);
     let pseudonymizer = Pseudonymizer::new(crate::harness::config().privacy.secret.expose().as_bytes());
-    let users = CLICKS.iter().map(|click| click.0).chain(LOGINS.iter().map(|login| login.0));
+    let users = CLICKS
+        .iter()
+        .map(|click| click.0)
+        .chain(LOGINS.iter().map(|login| login.0));
     let ordinals = Ordinals::new(&api.fixture.store);
-    let ordinals = ordinals.resolve(users.map(|user| pseudonymizer.pseudonym(user))).await.unwrap();
+    let ordinals = ordinals
+        .resolve(users.map(|user| pseudonymizer.pseudonym(user)))
+        .await
+        .unwrap();
     let row = |user: &str, time: &str, kind: &str, feature: &str, outcome: &str| {
         let pseudonym = pseudonymizer.pseudonym(user);
         row(pseudonym, ordinals[&pseudonym], time, kind, feature, outcome)
@@ -121,8 +127,7 @@ async fn company() -> Api {
         .map(|(user, time, ok)| row(user, time, "login", "", if *ok { "success" } else { "failure" }));
     // One INSERT each, so that rollup rows of one user and day are not merged yet.
     for row in clicks.chain(logins) {
-        let into =
-            "INSERT INTO events (system, type, time, user, ordinal, feature, outcome, zone, local_date, local_hour, identity)";
+        let into = "INSERT INTO events (system, type, time, user, ordinal, feature, outcome, zone, local_date, local_hour, identity)";
         api.execute(&format!("{into} VALUES {row}")).await;
     }
     api
@@ -402,7 +407,10 @@ async fn the_views_say_what_the_api_says() {
             .param("to", "2026-10-15")
             .param("by", "unit")
             .param("measure", "active")
-            .param("periods", "[('2026-10-01','2026-10-05'),('2026-10-05','2026-10-12'),('2026-10-12','2026-10-15')]")
+            .param(
+                "periods",
+                "[('2026-10-01','2026-10-05'),('2026-10-05','2026-10-12'),('2026-10-12','2026-10-15')]",
+            )
             .param("zone", "Asia/Shanghai")
             .param("week_start", 1)
             .param(
