@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::Uri;
+use axum::response::Response;
 use utoipa::IntoParams;
 
 use super::App;
-use super::error::{Error, ProblemDetails};
-use super::params::{Parameters, WindowParams};
+use super::error::Error;
+use super::params::{Parameters, SystemParam, SystemPath, WindowParams};
+use super::reply::Reply;
 use crate::event::is_feature;
 use crate::measure::funnels::{self, Funnel, STEPS};
 use crate::measure::paths::{self, Paths};
@@ -45,17 +46,36 @@ pub struct PathParams {
     get,
     path = "/api/v1/systems/{system}/funnels",
     tag = "features",
-    params(("system" = String, Path), WindowParams, FunnelParams),
-    responses(
-        (status = 200, body = Funnel),
-        (status = "default", body = ProblemDetails, content_type = "application/problem+json")
-    )
+    params(SystemParam, WindowParams, FunnelParams),
+    responses((
+        status = 200,
+        body = Funnel,
+        example = json!({
+            "system": "erp", "within_seconds": 604800,
+            "window": {"from": "2026-10-01", "to": "2026-11-01", "timezone": "Asia/Shanghai"},
+            "steps": [
+                {"step": 1, "feature": "finance.invoice.open", "users": 800, "conversion": 1.0, "step_conversion": null,
+                    "median_seconds": null, "suppressed": false},
+                {"step": 2, "feature": "finance.invoice.approve", "users": 600, "conversion": 0.75, "step_conversion": 0.75,
+                    "median_seconds": 5400.0, "suppressed": false}
+            ],
+            "data_quality": {
+                "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+            }
+        })
+    ))
 )]
-pub async fn get_funnel(State(app): State<App>, Path(system): Path<String>, uri: Uri) -> Result<Json<Funnel>, Error> {
+pub async fn get_funnel(
+    State(app): State<App>,
+    SystemPath(system): SystemPath,
+    uri: Uri,
+    reply: Reply,
+) -> Result<Response, Error> {
     let mut parameters = Parameters::of(&uri)?;
-    let steps = parameters.text("steps").unwrap_or_default();
+    let steps = parameters.take("steps").unwrap_or_default();
     let steps = read_steps(&steps)?;
-    let within = match parameters.text("within") {
+    let within = match parameters.take("within") {
         Some(text) => read_within(&text)?,
         None => DAY * 7,
     };
@@ -69,7 +89,7 @@ pub async fn get_funnel(State(app): State<App>, Path(system): Path<String>, uri:
         steps,
         within,
     };
-    Ok(Json(funnels::ask(&app.reader, request).await?))
+    reply.document(&funnels::ask(&app.reader, request).await?)
 }
 
 /// Paths: the features that users click right after one.
@@ -77,16 +97,31 @@ pub async fn get_funnel(State(app): State<App>, Path(system): Path<String>, uri:
     get,
     path = "/api/v1/systems/{system}/paths",
     tag = "features",
-    params(("system" = String, Path), WindowParams, PathParams),
-    responses(
-        (status = 200, body = Paths),
-        (status = "default", body = ProblemDetails, content_type = "application/problem+json")
-    )
+    params(SystemParam, WindowParams, PathParams),
+    responses((
+        status = 200,
+        body = Paths,
+        example = json!({
+            "system": "erp", "after": "finance.invoice.open", "after_users": 800,
+            "window": {"from": "2026-10-01", "to": "2026-11-01", "timezone": "Asia/Shanghai"},
+            "paths": [{"feature": "finance.invoice.approve", "users": 600, "share": 0.75, "transitions": 5210}],
+            "hidden_paths": 2, "further_paths": 0, "suppressed": false,
+            "data_quality": {
+                "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+            }
+        })
+    ))
 )]
-pub async fn get_paths(State(app): State<App>, Path(system): Path<String>, uri: Uri) -> Result<Json<Paths>, Error> {
+pub async fn get_paths(
+    State(app): State<App>,
+    SystemPath(system): SystemPath,
+    uri: Uri,
+    reply: Reply,
+) -> Result<Response, Error> {
     let mut parameters = Parameters::of(&uri)?;
-    let after = parameters.text("after").unwrap_or_default();
-    let limit = match parameters.text("limit") {
+    let after = parameters.take("after").unwrap_or_default();
+    let limit = match parameters.take("limit") {
         Some(text) => read_limit(&text)?,
         None => 20,
     };
@@ -100,7 +135,7 @@ pub async fn get_paths(State(app): State<App>, Path(system): Path<String>, uri: 
         after,
         limit,
     };
-    Ok(Json(paths::ask(&app.reader, request).await?))
+    reply.document(&paths::ask(&app.reader, request).await?)
 }
 
 /// Refuses features that are neither in the catalogue nor were ever clicked.

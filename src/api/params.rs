@@ -2,33 +2,46 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::Query;
+use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::Uri;
+use axum::http::request::Parts;
 use jiff::ToSpan;
 use jiff::civil::Date;
 use utoipa::IntoParams;
+use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, Type};
 
 use super::error::Error;
 use crate::config::Retention;
 use crate::event::is_system_name;
 use crate::measure::window::{FIRST_DAY, LAST_DAY};
-use crate::measure::{Choice, Frame, SystemContext, Window};
+use crate::measure::{Choice, Dimension, Frame, SystemContext, Window};
 
-/// How a window is asked for. Only documents: [`Parameters::window`] reads it.
+/// Documents the system in a path. Only documents: [`SystemPath`] reads it.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "a description for OpenAPI")]
+pub struct SystemParam {
+    /// The key of the system.
+    #[param(example = "erp", pattern = "^[a-z0-9][a-z0-9_-]{0,63}$")]
+    system: String,
+}
+
+/// Documents how a window is asked for. Only documents: [`Parameters::window`] reads it.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "a description for OpenAPI")]
 pub struct WindowParams {
     /// First local day; together with `to`, instead of `window`.
-    #[param(value_type = Option<String>, format = Date, example = "2026-10-01")]
+    #[param(schema_with = day, example = "2026-10-01")]
     from: Option<String>,
     /// The local day after the last.
-    #[param(value_type = Option<String>, format = Date, example = "2026-11-01")]
+    #[param(schema_with = day, example = "2026-11-01")]
     to: Option<String>,
-    /// `month`, `week`, `day` or `last_28d` (default).
+    /// The window that holds `on`. Default: `last_28d`.
+    #[param(schema_with = word::<Frame>)]
     window: Option<String>,
     /// A local day in the window; `last_28d` ends with it. Default: yesterday in the system's time zone.
-    #[param(value_type = Option<String>, format = Date)]
+    #[param(schema_with = day)]
     on: Option<String>,
 }
 
@@ -37,8 +50,59 @@ pub struct WindowParams {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "a description for OpenAPI")]
 pub struct ByParams {
-    /// `none` (default), `unit`, `role`, `tier`, `site` or `phase`.
+    /// The dimension that makes the groups. Default: `none`.
+    #[param(schema_with = word::<Dimension>, example = "unit")]
     by: Option<String>,
+}
+
+/// The schema of a parameter that is one of a few words.
+pub fn word<T: Choice>() -> Object {
+    words(T::ALL)
+}
+
+pub fn words<T: Choice>(allowed: &[T]) -> Object {
+    let words = allowed.iter().map(|choice| choice.word());
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(words))
+        .build()
+}
+
+fn day() -> Object {
+    let date = SchemaFormat::KnownFormat(KnownFormat::Date);
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .format(Some(date))
+        .build()
+}
+
+/// What stands in a path in the place of a system.
+pub struct SystemPath(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for SystemPath {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(system)) => Ok(Self(system)),
+            // What is no text names nothing.
+            Err(_) => Err(Error::UnknownPath(parts.uri.path().to_owned())),
+        }
+    }
+}
+
+/// What stands in a path in the places of a system and of one of its features.
+pub struct FeaturePath(pub String, pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for FeaturePath {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path((system, feature))) => Ok(Self(system, feature)),
+            Err(_) => Err(Error::UnknownPath(parts.uri.path().to_owned())),
+        }
+    }
 }
 
 /// The query string, taken apart. Every parameter must be asked for before [`Parameters::finish`], which refuses the rest.
@@ -64,12 +128,7 @@ impl Parameters {
         })
     }
 
-    /// As it was given.
-    pub fn text(&mut self, name: &'static str) -> Option<String> {
-        self.take(name)
-    }
-
-    fn take(&mut self, name: &'static str) -> Option<String> {
+    pub fn take(&mut self, name: &'static str) -> Option<String> {
         self.known.push(name);
         self.given.remove(name)
     }

@@ -18,6 +18,7 @@ pub mod satisfaction;
 pub mod survival;
 pub mod system;
 pub mod time_to_adopt;
+mod under_way;
 pub mod window;
 
 pub use group::{Dimension, GroupKey};

@@ -1,5 +1,6 @@
 //! ClickHouse: the only place that knows how to reach it and what its tables are called.
 
+pub mod audit;
 pub mod login;
 pub mod migrate;
 pub mod numbers;
@@ -8,6 +9,7 @@ pub mod rebuild;
 pub mod retries;
 pub mod rollups;
 pub mod systems;
+pub mod tokens;
 pub mod topic_id;
 pub mod topics;
 
@@ -93,6 +95,21 @@ impl Store {
         Ok(self.client.query(sql).fetch_one::<u64>().await? > 0)
     }
 
+    /// Sends rows, JSON objects of `columns`, as one INSERT into `table`.
+    pub async fn insert_rows(
+        &self,
+        table: &str,
+        columns: &str,
+        rows: impl IntoIterator<Item = serde_json::Value>,
+    ) -> anyhow::Result<()> {
+        let mut body = Vec::new();
+        for row in rows {
+            serde_json::to_writer(&mut body, &row)?;
+            body.push(b'\n');
+        }
+        self.insert_formatted(table, columns, "JSONEachRow", body.into()).await
+    }
+
     /// Sends bytes that are already in `format` as one INSERT into `table`.
     pub async fn insert_formatted(
         &self,
@@ -111,6 +128,12 @@ impl Store {
         insert.end().await?;
         Ok(())
     }
+}
+
+/// Whether ClickHouse said so, before it wrote (`NOT_ENOUGH_SPACE`) or while it did.
+pub fn is_disk_full(error: &anyhow::Error) -> bool {
+    let text = format!("{error:#}");
+    text.contains("NOT_ENOUGH_SPACE") || text.contains("No space left on device")
 }
 
 /// A client that speaks TLS, otherwise like the default one of its library.

@@ -131,9 +131,8 @@ impl Store {
             });
         }
         let version = next_version(before.as_ref().map(|system| system.version));
-        let row = serde_json::to_vec(&stored(definition, &text, version))?;
-        self.insert_formatted("systems", SYSTEM_COLUMNS, "JSONEachRow", row.into())
-            .await?;
+        let row = stored(definition, &text, version);
+        self.insert_rows("systems", SYSTEM_COLUMNS, [row]).await?;
         let changes = match &before {
             Some(system) => definition.changes_since(&system.parsed()?),
             None => Vec::new(),
@@ -229,7 +228,7 @@ impl Store {
 }
 
 /// Now in microseconds, or one more than `current` where the clock stands behind it.
-fn next_version(current: Option<u64>) -> u64 {
+pub(super) fn next_version(current: Option<u64>) -> u64 {
     let now = u64::try_from(Timestamp::now().as_microsecond()).unwrap_or(0);
     current.map_or(now, |current| now.max(current + 1))
 }

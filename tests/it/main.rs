@@ -5,7 +5,9 @@
     reason = "a test fails by panicking; helpers outside of test functions too"
 )]
 
+mod access;
 mod api;
+mod audit;
 mod collector;
 #[path = "../common/mod.rs"]
 mod common;
@@ -16,10 +18,14 @@ mod harness;
 mod import;
 mod ingest;
 mod kafka;
+mod manners;
 mod numbers;
+mod oidc;
 mod ordinals;
 mod reconcile;
 mod rejected;
+mod rows;
 mod simulate;
+mod standing;
 mod up;
 mod wire;

@@ -421,13 +421,17 @@ async fn the_views_say_what_the_api_says() {
             .param("to", "2026-10-15")
             .param("by", "unit")
             .param("measure", "active")
-            .param("steps", ["finance.发票", "finance.approve"])
+            .param("steps", vec!["finance.发票", "finance.approve"])
             .param("within_s", 604_800)
             .param("after", "finance.发票")
             .param("feature", "finance.发票")
             .param(
                 "periods",
-                "[('2026-10-01','2026-10-05'),('2026-10-05','2026-10-12'),('2026-10-12','2026-10-15')]",
+                vec![
+                    ("2026-10-01", "2026-10-05"),
+                    ("2026-10-05", "2026-10-12"),
+                    ("2026-10-12", "2026-10-15"),
+                ],
             )
             .param("zone", "Asia/Shanghai")
             .param("week_start", 1)

@@ -14,7 +14,7 @@ WITH
     toUInt64({within_s:UInt32}) * 1000 AS within_ms,
     toDateTime64({from:Date}, 3, timezone) AS from_time,
     toDateTime64({to:Date}, 3, timezone) AS to_time,
-    (
+    assumeNotNull((
         SELECT count()
         FROM
         (
@@ -24,7 +24,7 @@ WITH
                 AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to
             LIMIT {{min_group_size}}
         )
-    ) AS entitled_users
+    )) AS entitled_users
 SELECT
     step,
     steps[step] AS feature,

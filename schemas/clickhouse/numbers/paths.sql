@@ -11,7 +11,7 @@ WITH
     {{roster}} AS current_roster,
     toDateTime64({from:Date}, 3, timezone) AS from_time,
     toDateTime64({to:Date}, 3, timezone) AS to_time,
-    (
+    assumeNotNull((
         SELECT count()
         FROM
         (
@@ -21,7 +21,7 @@ WITH
                 AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to
             LIMIT {{min_group_size}}
         )
-    ) AS entitled_users
+    )) AS entitled_users
 SELECT
     path.1 AS feature,
     too_few AS suppressed,
