@@ -497,7 +497,7 @@ mod naive {
 fn median(mut values: Vec<i64>) -> f64 {
     values.sort_unstable();
     let half = values.len() / 2;
-    let low = if values.len() % 2 == 0 {
+    let low = if values.len().is_multiple_of(2) {
         values[half - 1]
     } else {
         values[half]
