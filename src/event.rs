@@ -5,6 +5,7 @@
 //! slower reading in `event/diagnose.rs`.
 
 mod diagnose;
+mod scan;
 
 use std::borrow::Cow;
 
@@ -203,10 +204,31 @@ impl<'a> Event<'a> {
     /// Parses a structured-mode message.
     pub fn structured(message: &'a [u8], times: TimeRange) -> Result<Self, Reject> {
         let text = utf8(message)?;
+        if let Some(event) = Self::quickly(text, times) {
+            return Ok(event);
+        }
+        Self::slowly(text, times)
+    }
+
+    /// Most messages; `None` says nothing about the others.
+    fn quickly(text: &'a str, times: TimeRange) -> Option<Self> {
+        let scan::Scanned { attributes: a, data } = scan::structured(text)?;
+        let kind = a.kind?;
+        let attributes = [a.specversion?, a.id?, a.source?, kind, a.subject?, a.time?].map(Cow::Borrowed);
+        let data = || match kind {
+            "usage.feature_click.v1" => data.feature_click().map(FeatureClick::checked),
+            "usage.login.v1" => data.login().map(Login::checked),
+            _ => None,
+        };
+        let (system, body) = data()?.ok()?;
+        Self::build(attributes, |_| Ok((system, body)), times).ok()
+    }
+
+    fn slowly(text: &'a str, times: TimeRange) -> Result<Self, Reject> {
         let e: Structured<'a> = object(text).map_err(|e| diagnose::structured(text, &e))?;
         Self::build(
             [e.specversion, e.id, e.source, e.kind, e.subject, e.time],
-            e.data.get(),
+            |kind| parse_data(kind, e.data.get()),
             times,
         )
     }
@@ -228,10 +250,15 @@ impl<'a> Event<'a> {
             get("subject", a.subject)?,
             get("time", a.time)?,
         ];
-        Self::build(attributes, text, times)
+        Self::build(attributes, |kind| parse_data(kind, text), times)
     }
 
-    fn build(attributes: [Cow<'a, str>; 6], data: &'a str, times: TimeRange) -> Result<Self, Reject> {
+    /// `data` gives system and body of this type of event.
+    fn build(
+        attributes: [Cow<'a, str>; 6],
+        data: impl FnOnce(&str) -> Result<(Cow<'a, str>, Body<'a>), Reject>,
+        times: TimeRange,
+    ) -> Result<Self, Reject> {
         let [specversion, id, source, kind, subject, time] = attributes;
         if specversion != "1.0" {
             return Err(Reject::new(
@@ -244,7 +271,7 @@ impl<'a> Event<'a> {
         required("id", &id, MAX_ID)?;
         required("source", &source, MAX_ID)?;
         required("subject", &subject, MAX_ID)?;
-        let (system, body) = parse_data(&kind, data)?;
+        let (system, body) = data(&kind)?;
         if !is_system_name(&system) {
             let expected = "1 to 64 of a-z, 0-9, _ and -, starting with a letter or digit";
             return Err(invalid_value("data.system", &system, expected));
@@ -298,38 +325,8 @@ fn object<'a, T: Deserialize<'a>>(text: &'a str) -> serde_json::Result<T> {
 fn parse_data<'a>(kind: &str, data: &'a str) -> Result<(Cow<'a, str>, Body<'a>), Reject> {
     let wrong = |e: serde_json::Error| diagnose::data(kind, data, &e);
     match kind {
-        "usage.feature_click.v1" => {
-            let d: FeatureClick<'a> = object(data).map_err(wrong)?;
-            feature("data.feature", &d.feature)?;
-            optional("data.session", &d.session, MAX_LABEL)?;
-            optional("data.element", &d.element, MAX_LABEL)?;
-            Ok((
-                d.system,
-                Body::FeatureClick {
-                    feature: d.feature,
-                    session: d.session,
-                    element: d.element,
-                },
-            ))
-        }
-        "usage.login.v1" => {
-            let d: Login<'a> = object(data).map_err(wrong)?;
-            optional("data.session", &d.session, MAX_LABEL)?;
-            optional("data.method", &d.method, MAX_LABEL)?;
-            let success = match d.outcome.as_ref() {
-                "success" => true,
-                "failure" => false,
-                other => return Err(invalid_value("data.outcome", other, "success or failure")),
-            };
-            Ok((
-                d.system,
-                Body::Login {
-                    success,
-                    session: d.session,
-                    method: d.method,
-                },
-            ))
-        }
+        "usage.feature_click.v1" => object::<FeatureClick<'a>>(data).map_err(wrong)?.checked(),
+        "usage.login.v1" => object::<Login<'a>>(data).map_err(wrong)?.checked(),
         "usage.feedback.v1" => {
             let d: Feedback<'a> = object(data).map_err(wrong)?;
             optional("data.category", &d.category, MAX_LABEL)?;
@@ -364,6 +361,38 @@ fn parse_data<'a>(kind: &str, data: &'a str) -> Result<(Cow<'a, str>, Body<'a>),
             shown(other),
             "usage.login.v1, usage.feature_click.v1 or usage.feedback.v1",
         )),
+    }
+}
+
+impl<'a> FeatureClick<'a> {
+    fn checked(self) -> Result<(Cow<'a, str>, Body<'a>), Reject> {
+        feature("data.feature", &self.feature)?;
+        optional("data.session", &self.session, MAX_LABEL)?;
+        optional("data.element", &self.element, MAX_LABEL)?;
+        let body = Body::FeatureClick {
+            feature: self.feature,
+            session: self.session,
+            element: self.element,
+        };
+        Ok((self.system, body))
+    }
+}
+
+impl<'a> Login<'a> {
+    fn checked(self) -> Result<(Cow<'a, str>, Body<'a>), Reject> {
+        optional("data.session", &self.session, MAX_LABEL)?;
+        optional("data.method", &self.method, MAX_LABEL)?;
+        let success = match self.outcome.as_ref() {
+            "success" => true,
+            "failure" => false,
+            other => return Err(invalid_value("data.outcome", other, "success or failure")),
+        };
+        let body = Body::Login {
+            success,
+            session: self.session,
+            method: self.method,
+        };
+        Ok((self.system, body))
     }
 }
 

@@ -179,3 +179,93 @@ proptest! {
         let _ = Event::structured(&bytes, TIMES);
     }
 }
+
+/// A member of an object: mostly one that matters, sometimes odd, sometimes not JSON at all.
+fn member() -> impl Strategy<Value = String> {
+    let name = prop::sample::select(vec![
+        "specversion",
+        "id",
+        "source",
+        "type",
+        "subject",
+        "time",
+        "system",
+        "feature",
+        "session",
+        "element",
+        "outcome",
+        "method",
+        "traceparent",
+        "\\u0069d",
+        "a\u{1}b",
+    ]);
+    let value = prop_oneof![
+        4 => "[a-z0-9./-]{0,20}".prop_map(|text| format!("\"{text}\"")),
+        1 => ".{0,20}".prop_map(|text| serde_json::to_string(&text).unwrap()),
+        1 => ".{0,20}".prop_map(|text| format!("\"{text}\"")),
+        1 => prop::sample::select(vec!["null", "1", "{}", "[\"a\"]", "", "\"", "{\"a\":\"b\"}"]).prop_map(str::to_owned),
+    ];
+    (name, value).prop_map(|(name, value)| format!("\"{name}\":{value}"))
+}
+
+/// A whole event, with some members added and the order changed.
+fn message() -> impl Strategy<Value = String> {
+    let kind = prop::sample::select(vec![
+        "usage.feature_click.v1",
+        "usage.login.v1",
+        "usage.feedback.v1",
+        "usage.other.v1",
+    ]);
+    let more = || prop::collection::vec(member(), 0..2);
+    let between = || prop::sample::select(vec!["", " ", "\n\t\r"]);
+    (kind, more(), more(), between(), between()).prop_flat_map(|(kind, more, of_data, a, b)| {
+        let mut data = vec![
+            r#""system":"erp""#.to_owned(),
+            r#""feature":"a.b""#.into(),
+            r#""outcome":"success""#.into(),
+        ];
+        data.extend(of_data);
+        let whole = [
+            "specversion\":\"1.0",
+            "id\":\"1",
+            "source\":\"/s",
+            "subject\":\"u",
+            "time\":\"2026-03-02T08:15:30.123Z",
+        ];
+        let mut members: Vec<String> = whole.iter().map(|member| format!("\"{member}\"")).collect();
+        members.push(format!("\"type\":\"{kind}\""));
+        members.extend(more);
+        (Just(data).prop_shuffle(), Just(members).prop_shuffle()).prop_map(move |(data, mut members)| {
+            members.insert(
+                members.len() / 2,
+                format!("{a}\"data\"{b}:{a}{{{}}}{b}", data.join(",")),
+            );
+            format!("{b}{{{}{a}}}{b}", members.join(&format!("{a},{b}")))
+        })
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn the_quick_reading_says_what_the_slow_one_says(text in message(), cut in 0usize..400) {
+        let cut = (0..=cut).rev().find(|&at| text.is_char_boundary(at.min(text.len()))).unwrap_or(0).min(text.len());
+        for text in [text.as_str(), &text[..cut], &text[cut..]] {
+            if let Some(event) = Event::quickly(text, TIMES) {
+                prop_assert_eq!(Ok(event), Event::slowly(text, TIMES));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_most_messages_look_like_is_read_quickly() {
+    for kind in ["usage.feature_click.v1", "usage.login.v1"] {
+        let text = format!(
+            r#"{{"specversion":"1.0","id":"1","source":"/s","type":"{kind}","subject":"ü","time":"2026-03-02T08:15:30.123Z",
+                "more":"x","data":{{"system":"erp","feature":"a.b","outcome":"failure","session":"s"}}}}"#
+        );
+        assert_eq!(Event::quickly(&text, TIMES), Some(Event::slowly(&text, TIMES).unwrap()));
+    }
+}

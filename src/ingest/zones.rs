@@ -1,6 +1,6 @@
 //! The time zones of the defined systems, as the workers see them.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,14 +31,15 @@ impl SystemZone {
 /// One state of all definitions. Replaced whole, never changed.
 #[derive(Debug)]
 pub struct Zones {
-    by_system: HashMap<String, SystemZone>,
+    /// A few names, looked up for every event: without a hash that is quicker.
+    by_system: BTreeMap<String, SystemZone>,
     undefined: SystemZone,
 }
 
 impl Default for Zones {
     fn default() -> Self {
         Self {
-            by_system: HashMap::new(),
+            by_system: BTreeMap::new(),
             undefined: SystemZone::undefined(),
         }
     }
