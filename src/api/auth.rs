@@ -69,6 +69,14 @@ pub async fn require_viewer(tokens: State<Tokens>, request: Request, next: Next)
     require(tokens, request, next, |role| role != Role::Producer).await
 }
 
+/// Who may read pseudonymous lists.
+pub async fn require_analyst(tokens: State<Tokens>, request: Request, next: Next) -> Response {
+    require(tokens, request, next, |role| {
+        matches!(role, Role::Analyst | Role::Privacy | Role::Admin)
+    })
+    .await
+}
+
 /// Who may change definitions and rosters.
 pub async fn require_admin(tokens: State<Tokens>, request: Request, next: Next) -> Response {
     require(tokens, request, next, |role| role == Role::Admin).await

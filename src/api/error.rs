@@ -81,6 +81,8 @@ pub enum Error {
     /// No token, or one that is not known.
     Unauthenticated,
     Forbidden(Role),
+    /// A list of users of a group that is too small to show.
+    Suppressed,
     UnknownSystem(String),
     UnknownPath(String),
     WrongMethod(String),
@@ -156,6 +158,7 @@ impl Error {
             Self::NotAcknowledged(_) => (S::SERVICE_UNAVAILABLE, "not_acknowledged"),
             Self::Unauthenticated => (S::UNAUTHORIZED, "unauthenticated"),
             Self::Forbidden(_) => (S::FORBIDDEN, "forbidden"),
+            Self::Suppressed => (S::FORBIDDEN, "suppressed"),
             Self::UnknownSystem(_) => (S::NOT_FOUND, "unknown_system"),
             Self::UnknownPath(_) => (S::NOT_FOUND, "unknown_path"),
             Self::WrongMethod(_) => (S::METHOD_NOT_ALLOWED, "wrong_method"),
@@ -186,6 +189,7 @@ impl Error {
                 .to_owned(),
             Self::Unauthenticated => "send a token of this installation: Authorization: Bearer <token>".to_owned(),
             Self::Forbidden(role) => format!("the role {role:?} may not do this").to_lowercase(),
+            Self::Suppressed => "the group has too few people, or would reveal one that has, to list any of them".to_owned(),
             Self::UnknownSystem(system) => {
                 format!("system {system:?} has no definition, no roster and no events")
             }

@@ -2,15 +2,19 @@
 
 mod adoption;
 pub mod auth;
+mod champions;
 mod docs;
 mod error;
 mod events;
 mod features;
 mod heatmap;
+mod lifecycle;
 mod logins;
 mod observe;
 mod params;
 mod rejects;
+mod retention;
+mod stickiness;
 mod systems;
 pub mod token;
 
@@ -85,11 +89,19 @@ fn routes(config: &Config) -> OpenApiRouter<App> {
         .routes(routes!(systems::get_system))
         .routes(routes!(adoption::get_adoption))
         .routes(routes!(logins::get_logins))
+        .routes(routes!(stickiness::get_stickiness))
+        .routes(routes!(lifecycle::get_lifecycle))
+        .routes(routes!(retention::get_retention))
+        .routes(routes!(champions::get_champions))
         .routes(routes!(features::get_features))
         .routes(routes!(heatmap::get_hour_heatmap))
         .routes(routes!(heatmap::get_feature_heatmap))
         .routes(routes!(rejects::get_rejects))
         .layer(from_fn_with_state(tokens.clone(), auth::require_viewer));
+    let list = OpenApiRouter::new()
+        .routes(routes!(lifecycle::get_users))
+        .routes(routes!(champions::get_champion_users))
+        .layer(from_fn_with_state(tokens.clone(), auth::require_analyst));
     let write = OpenApiRouter::new()
         .routes(routes!(systems::put_system))
         .routes(routes!(systems::put_roster))
@@ -98,7 +110,7 @@ fn routes(config: &Config) -> OpenApiRouter<App> {
         .routes(routes!(events::post_events))
         .layer(DefaultBodyLimit::max(config.collector.max_body_bytes))
         .layer(from_fn_with_state(tokens, auth::require_producer));
-    read.merge(write).merge(send)
+    read.merge(list).merge(write).merge(send)
 }
 
 /// The whole API with all its layers, outermost last.

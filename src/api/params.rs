@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use axum::Json;
 use axum::extract::Query;
 use axum::http::Uri;
 use jiff::civil::Date;
@@ -10,7 +11,8 @@ use utoipa::IntoParams;
 use super::error::Error;
 use crate::event::is_system_name;
 use crate::measure::window::{FIRST_DAY, LAST_DAY};
-use crate::measure::{Choice, Frame, SystemContext, Window};
+use crate::measure::list::{Cursor, Filter, Listing, Page};
+use crate::measure::{Choice, Dimension, Frame, SystemContext, Window};
 
 /// How a window is asked for. Only documents: [`Parameters::window`] reads it.
 #[derive(IntoParams)]
@@ -38,6 +40,31 @@ pub struct ByParams {
     /// `none` (default), `unit`, `role`, `tier`, `site` or `phase`.
     by: Option<String>,
 }
+
+/// Documents the pages of a list of users, and whom it may be limited to.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "a description for OpenAPI")]
+pub struct ListParams {
+    /// Only users of this unit; at most one of `unit`, `role`, `tier`, `site` and `phase`.
+    unit: Option<String>,
+    /// Only users with this role.
+    role: Option<String>,
+    /// Only users of this tier.
+    tier: Option<String>,
+    /// Only users of this site.
+    site: Option<String>,
+    /// Only users of this phase.
+    phase: Option<String>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Users on a page: 1 to 1000, 100 if not given.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+}
+
+const DEFAULT_LIMIT: u32 = 100;
+const MAX_LIMIT: u32 = 1_000;
 
 /// The query string, taken apart. Every parameter must be asked for before [`Parameters::finish`], which refuses the rest.
 pub struct Parameters {
@@ -81,7 +108,7 @@ impl Parameters {
         }
     }
 
-    fn date(&mut self, name: &'static str) -> Result<Option<Date>, Error> {
+    pub fn date(&mut self, name: &'static str) -> Result<Option<Date>, Error> {
         let Some(value) = self.take(name) else {
             return Ok(None);
         };
@@ -132,6 +159,62 @@ impl Parameters {
         Ok(window)
     }
 
+    /// A calendar month, written YYYY-MM.
+    pub fn month(&mut self, name: &'static str) -> Result<Option<Window>, Error> {
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        let text = format!("{value}-01");
+        let first = text.parse::<Date>().ok().filter(|first| first.to_string() == text);
+        let month = first.map(|first| Window::around(first, Frame::Month, 1));
+        match month.filter(|month| FIRST_DAY <= month.from && month.to <= LAST_DAY) {
+            Some(month) => Ok(Some(month)),
+            None => Err(Error::parameter(
+                name,
+                value,
+                format!("a month YYYY-MM after {FIRST_DAY} and before {LAST_DAY}"),
+            )),
+        }
+    }
+
+    /// At most one of the dimensions, with the name of a group.
+    pub fn filter(&mut self) -> Result<Filter, Error> {
+        let mut filter = Filter {
+            by: Dimension::None,
+            group: String::new(),
+        };
+        for by in Dimension::ALL.iter().copied().filter(|by| *by != Dimension::None) {
+            let Some(group) = self.take(by.word()) else {
+                continue;
+            };
+            if filter.by != Dimension::None {
+                let expected = format!("only one dimension; {} is given too", filter.by.word());
+                return Err(Error::parameter(by.word(), group, expected));
+            }
+            filter = Filter { by, group };
+        }
+        Ok(filter)
+    }
+
+    /// `cursor` and `limit`.
+    pub fn page(&mut self) -> Result<Page, Error> {
+        let after = match self.take("cursor") {
+            None => None,
+            Some(value) => match value.parse::<Cursor>() {
+                Ok(cursor) if (FIRST_DAY..=LAST_DAY).contains(&cursor.on) => Some(cursor),
+                _ => return Err(Error::parameter("cursor", value, "the next_cursor of a page, as it stands there")),
+            },
+        };
+        let limit = match self.take("limit") {
+            None => DEFAULT_LIMIT,
+            Some(value) => match value.parse::<u32>() {
+                Ok(limit) if (1..=MAX_LIMIT).contains(&limit) => limit,
+                _ => return Err(Error::parameter("limit", value, format!("a number from 1 to {MAX_LIMIT}"))),
+            },
+        };
+        Ok(Page { after, limit })
+    }
+
     /// Refuses parameters that nobody asked for.
     pub fn finish(self) -> Result<(), Error> {
         match self.given.into_iter().next() {
@@ -142,6 +225,32 @@ impl Parameters {
                 format!("only the parameters {}", self.known.join(", ")),
             )),
         }
+    }
+}
+
+/// The day that a list is about: `given`, or that of the pages before, which must be the same.
+pub fn listed_day(page: &Page, name: &str, given: Option<Date>) -> Result<Option<Date>, Error> {
+    match (&page.after, given) {
+        (Some(after), Some(given)) if after.on != given => Err(Error::parameter(
+            name,
+            given.to_string(),
+            format!("{}, as on the page before, or nothing", after.on),
+        )),
+        (Some(after), _) => Ok(Some(after.on)),
+        (None, given) => Ok(given),
+    }
+}
+
+/// A list, or the refusal of one. `filter` is what was asked for.
+pub fn listed<T>(listing: Listing<T>, filter: &Filter) -> Result<Json<T>, Error> {
+    match listing {
+        Listing::Users(users) => Ok(Json(users)),
+        Listing::Suppressed => Err(Error::Suppressed),
+        Listing::UnknownGroup => Err(Error::parameter(
+            filter.by.word(),
+            &filter.group,
+            "the name of a group with entitled people",
+        )),
     }
 }
 

@@ -4,13 +4,18 @@
 //! so nothing here can show a group that is too small.
 
 pub mod adoption;
+pub mod champions;
 pub mod features;
 pub mod group;
 pub mod heatmap;
+pub mod lifecycle;
+pub mod list;
 pub mod logins;
 pub mod quality;
 pub mod reader;
 pub mod rejects;
+pub mod retention;
+pub mod stickiness;
 pub mod system;
 pub mod window;
 
