@@ -12,6 +12,7 @@
 
 pub mod api;
 pub mod calendar;
+pub mod columns;
 pub mod config;
 pub mod definition;
 pub mod embedded;
@@ -30,3 +31,4 @@ pub mod roster;
 pub mod simulate;
 pub mod store;
 pub mod telemetry;
+pub mod training;

@@ -189,7 +189,9 @@ impl Error {
                 .to_owned(),
             Self::Unauthenticated => "send a token of this installation: Authorization: Bearer <token>".to_owned(),
             Self::Forbidden(role) => format!("the role {role:?} may not do this").to_lowercase(),
-            Self::Suppressed => "the group has too few people, or would reveal one that has, to list any of them".to_owned(),
+            Self::Suppressed => {
+                "the group has too few people, or would reveal one that has, to list any of them".to_owned()
+            }
             Self::UnknownSystem(system) => {
                 format!("system {system:?} has no definition, no roster and no events")
             }

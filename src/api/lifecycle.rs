@@ -73,7 +73,13 @@ pub async fn get_users(State(app): State<App>, Path(system): Path<String>, uri: 
     let filter = parameters.filter()?;
     let page = parameters.page()?;
     parameters.finish()?;
-    let state = state.ok_or_else(|| Error::parameter("state", "", "one of never, new, returning, resurrected, at_risk, dormant"))?;
+    let state = state.ok_or_else(|| {
+        Error::parameter(
+            "state",
+            "",
+            "one of never, new, returning, resurrected, at_risk, dormant",
+        )
+    })?;
     let system = app.system(system).await?;
     let on = listed_day(&page, "on", on)?.unwrap_or(system.yesterday);
     let request = UsersRequest {

@@ -17,6 +17,7 @@ mod retention;
 mod stickiness;
 mod systems;
 pub mod token;
+mod training;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -93,6 +94,7 @@ fn routes(config: &Config) -> OpenApiRouter<App> {
         .routes(routes!(lifecycle::get_lifecycle))
         .routes(routes!(retention::get_retention))
         .routes(routes!(champions::get_champions))
+        .routes(routes!(training::get_training))
         .routes(routes!(features::get_features))
         .routes(routes!(heatmap::get_hour_heatmap))
         .routes(routes!(heatmap::get_feature_heatmap))
@@ -105,6 +107,7 @@ fn routes(config: &Config) -> OpenApiRouter<App> {
     let write = OpenApiRouter::new()
         .routes(routes!(systems::put_system))
         .routes(routes!(systems::put_roster))
+        .routes(routes!(training::put_training))
         .layer(from_fn_with_state(tokens.clone(), auth::require_admin));
     let send = OpenApiRouter::new()
         .routes(routes!(events::post_events))

@@ -10,8 +10,8 @@ use utoipa::IntoParams;
 
 use super::error::Error;
 use crate::event::is_system_name;
-use crate::measure::window::{FIRST_DAY, LAST_DAY};
 use crate::measure::list::{Cursor, Filter, Listing, Page};
+use crate::measure::window::{FIRST_DAY, LAST_DAY};
 use crate::measure::{Choice, Dimension, Frame, SystemContext, Window};
 
 /// How a window is asked for. Only documents: [`Parameters::window`] reads it.
@@ -202,14 +202,26 @@ impl Parameters {
             None => None,
             Some(value) => match value.parse::<Cursor>() {
                 Ok(cursor) if (FIRST_DAY..=LAST_DAY).contains(&cursor.on) => Some(cursor),
-                _ => return Err(Error::parameter("cursor", value, "the next_cursor of a page, as it stands there")),
+                _ => {
+                    return Err(Error::parameter(
+                        "cursor",
+                        value,
+                        "the next_cursor of a page, as it stands there",
+                    ));
+                }
             },
         };
         let limit = match self.take("limit") {
             None => DEFAULT_LIMIT,
             Some(value) => match value.parse::<u32>() {
                 Ok(limit) if (1..=MAX_LIMIT).contains(&limit) => limit,
-                _ => return Err(Error::parameter("limit", value, format!("a number from 1 to {MAX_LIMIT}"))),
+                _ => {
+                    return Err(Error::parameter(
+                        "limit",
+                        value,
+                        format!("a number from 1 to {MAX_LIMIT}"),
+                    ));
+                }
             },
         };
         Ok(Page { after, limit })

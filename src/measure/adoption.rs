@@ -118,7 +118,9 @@ type Parts = HashMap<Window, (Vec<Group>, Total)>;
 
 pub async fn ask(reader: &Reader, request: Request) -> Result<Adoption, Error> {
     let whole = request.window;
-    let grain = request.grain.map(|grain| whole.periods(grain, request.system.week_start));
+    let grain = request
+        .grain
+        .map(|grain| whole.periods(grain, request.system.week_start));
     let (mut parts, data_quality) = tokio::try_join!(
         parts(reader, &request, grain.iter().flatten().copied()),
         quality::ask(reader, &request.system, whole),

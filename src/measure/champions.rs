@@ -53,10 +53,8 @@ ORDER BY is_total, group_name";
 
 /// `month` is a whole calendar month.
 pub async fn ask(reader: &Reader, system: SystemContext, month: Window, by: Dimension) -> Result<Champions, Error> {
-    let ((groups, total), data_quality) = tokio::try_join!(
-        counts(reader, &system, month, by),
-        quality::ask(reader, &system, month)
-    )?;
+    let ((groups, total), data_quality) =
+        tokio::try_join!(counts(reader, &system, month, by), quality::ask(reader, &system, month))?;
     let group = |(name, count)| ChampionGroup {
         key: GroupKey::new(by, name),
         count,
@@ -184,10 +182,8 @@ pub async fn ask_users(reader: &Reader, mut request: UsersRequest) -> Result<Lis
         .param("group", &filter.group)
         .param("after", page.start())
         .param("limit", page.limit);
-    let (users, data_quality) = tokio::try_join!(
-        reader.rows::<Champion>(question),
-        quality::ask(reader, &system, month)
-    )?;
+    let (users, data_quality) =
+        tokio::try_join!(reader.rows::<Champion>(question), quality::ask(reader, &system, month))?;
     let last = users.last().map(|user| user.user.as_str());
     Ok(Listing::Users(ChampionUsers {
         next_cursor: page.next(month.from, &system, users.len(), last),

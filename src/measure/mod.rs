@@ -17,6 +17,7 @@ pub mod rejects;
 pub mod retention;
 pub mod stickiness;
 pub mod system;
+pub mod training;
 pub mod window;
 
 pub use group::{Dimension, GroupKey};

@@ -10,6 +10,7 @@ pub mod rollups;
 pub mod systems;
 pub mod topic_id;
 pub mod topics;
+pub mod training;
 
 use std::time::{Duration, Instant};
 

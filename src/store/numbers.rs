@@ -146,5 +146,6 @@ fn fill(sql: String, (name, text): &Text) -> String {
 /// What follows `CREATE OR REPLACE VIEW … AS`; the whole of a part.
 fn body(text: &str) -> &str {
     let view = text.split_once("CREATE OR REPLACE VIEW ");
-    view.and_then(|(_, view)| view.split_once(" AS\n")).map_or(text, |(_, body)| body)
+    view.and_then(|(_, view)| view.split_once(" AS\n"))
+        .map_or(text, |(_, body)| body)
 }

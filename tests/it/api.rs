@@ -292,6 +292,32 @@ async fn a_token_is_asked_for_once_there_are_any() {
 }
 
 #[tokio::test]
+async fn a_list_of_users_is_for_analysts() {
+    let roles = [
+        ("viewer", Role::Viewer, 403),
+        ("producer", Role::Producer, 403),
+        ("analyst", Role::Analyst, 404),
+        ("admin", Role::Admin, 404),
+    ];
+    let api = Api::start(|config| {
+        let token = |(name, role, _): &(&str, Role, u16)| Token {
+            name: (*name).to_owned(),
+            role: *role,
+            sha256: auth::hash(name),
+        };
+        config.api.tokens = roles.iter().map(token).collect();
+    })
+    .await;
+    for list in ["users?state=never", "champions/users"] {
+        let url = format!("{}/api/v1/systems/erp/{list}", api.url);
+        for (name, _, status) in roles {
+            let given = api.send(api.http.get(&url).bearer_auth(name)).await.0;
+            assert_eq!(given, status, "{list} {name}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn without_clickhouse_there_is_no_answer_and_no_readiness() {
     let mut fixture = Fixture::bare().await;
     // Port 9 is nobody's.

@@ -122,10 +122,7 @@ pub async fn assert_counted_once(fixture: &Fixture, events: u64) {
     let identities = fixture.number("SELECT uniqExact(identity) FROM events").await;
     let hours = fixture.number("SELECT toUInt64(sum(clicks)) FROM feature_hours").await;
     let days = fixture.number("SELECT toUInt64(sum(clicks)) FROM feature_days").await;
-    assert_eq!(
-        (raw, identities, hours, days),
-        (events, events, events, events)
-    );
+    assert_eq!((raw, identities, hours, days), (events, events, events, events));
 }
 
 #[tokio::test(flavor = "multi_thread")]

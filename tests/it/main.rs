@@ -17,6 +17,7 @@ mod ingest;
 mod kafka;
 mod numbers;
 mod ordinals;
+mod people;
 mod reconcile;
 mod rejected;
 mod simulate;

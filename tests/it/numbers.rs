@@ -106,9 +106,15 @@ async fn company() -> Api {
     assert_eq!(api.put("/systems/erp", "application/yaml", DEFINITION).await.0, 200);
     assert_eq!(api.put("/systems/erp/roster", "text/csv", ROSTER).await.0, 200);
     let pseudonymizer = Pseudonymizer::new(crate::harness::config().privacy.secret.expose().as_bytes());
-    let users = CLICKS.iter().map(|click| click.0).chain(LOGINS.iter().map(|login| login.0));
+    let users = CLICKS
+        .iter()
+        .map(|click| click.0)
+        .chain(LOGINS.iter().map(|login| login.0));
     let ordinals = Ordinals::new(&api.fixture.store);
-    let ordinals = ordinals.resolve(users.map(|user| pseudonymizer.pseudonym(user))).await.unwrap();
+    let ordinals = ordinals
+        .resolve(users.map(|user| pseudonymizer.pseudonym(user)))
+        .await
+        .unwrap();
     let row = |user: &str, time: &str, kind: &str, feature: &str, outcome: &str| {
         let pseudonym = pseudonymizer.pseudonym(user);
         row(pseudonym, ordinals[&pseudonym], time, kind, feature, outcome)
@@ -121,15 +127,14 @@ async fn company() -> Api {
         .map(|(user, time, ok)| row(user, time, "login", "", if *ok { "success" } else { "failure" }));
     // One INSERT each, so that rollup rows of one user and day are not merged yet.
     for row in clicks.chain(logins) {
-        let into =
-            "INSERT INTO events (system, type, time, user, ordinal, feature, outcome, zone, local_date, local_hour, identity)";
+        let into = "INSERT INTO events (system, type, time, user, ordinal, feature, outcome, zone, local_date, local_hour, identity)";
         api.execute(&format!("{into} VALUES {row}")).await;
     }
     api
 }
 
 /// A row as a worker would write it.
-fn row(user: Pseudonym, ordinal: u64, time: &str, kind: &str, feature: &str, outcome: &str) -> String {
+pub fn row(user: Pseudonym, ordinal: u64, time: &str, kind: &str, feature: &str, outcome: &str) -> String {
     let time: Timestamp = time.parse().unwrap();
     let local = Zone::named("Asia/Shanghai").unwrap().local_hour(time.as_millisecond());
     let (date, hour, ms) = (local.date, local.hour, time.as_millisecond());
@@ -381,6 +386,11 @@ async fn the_views_say_what_the_api_says() {
         ("heatmap_features", ", by = 'unit'"),
         ("data_quality", ""),
         ("rejects_by_reason", ""),
+        ("stickiness", ""),
+        ("lifecycle", ", by = 'unit', on = '2026-10-14'"),
+        ("retention", ""),
+        ("champions", ", by = 'unit', month = '2026-10-01'"),
+        ("training_effect", ", through = '2026-11-20'"),
     ];
     let known: Vec<_> = numbers.views().map(|(name, _)| name).collect();
     assert_eq!(known.len(), own.len(), "{known:?}");
@@ -402,7 +412,13 @@ async fn the_views_say_what_the_api_says() {
             .param("to", "2026-10-15")
             .param("by", "unit")
             .param("measure", "active")
-            .param("periods", "[('2026-10-01','2026-10-05'),('2026-10-05','2026-10-12'),('2026-10-12','2026-10-15')]")
+            .param("on", "2026-10-14")
+            .param("month", "2026-10-01")
+            .param("through", "2026-11-20")
+            .param(
+                "periods",
+                "[('2026-10-01','2026-10-05'),('2026-10-05','2026-10-12'),('2026-10-12','2026-10-15')]",
+            )
             .param("zone", "Asia/Shanghai")
             .param("week_start", 1)
             .param(
@@ -434,11 +450,21 @@ async fn a_user_with_two_ordinals_is_one_user() {
         "features?",
         "heatmap/hours?",
         "heatmap/features?by=role",
+        "stickiness?",
+        "retention?",
+    ];
+    let of_days = [
+        "lifecycle?by=unit&on=2026-10-14",
+        "users?state=at_risk&on=2026-10-14",
+        "champions?by=unit&month=2026-10",
     ];
     let answers = async || {
         let mut answers = Vec::new();
         for path in paths {
             answers.push(api.ok(&format!("/systems/erp/{path}&{WINDOW}")).await);
+        }
+        for path in of_days {
+            answers.push(api.ok(&format!("/systems/erp/{path}")).await);
         }
         answers
     };

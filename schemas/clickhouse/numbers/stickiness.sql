@@ -11,7 +11,7 @@ WITH
     {from:Date} AS calendar_from,
     {to:Date} AS calendar_to,
     {{working_days}} AS working_days,
-    (
+    assumeNotNull((
         SELECT count()
         FROM
         (
@@ -21,7 +21,7 @@ WITH
                 AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to
             LIMIT {{min_group_size}}
         )
-    ) AS entitled_users,
+    )) AS entitled_users,
     entitled_users > 0 AND entitled_users < {{min_group_size}} AS suppressed
 SELECT
     grouping(working_day) = 1 AS is_total,
