@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := build
 ROUNDS ?= 20
 SEED ?= 1
-.PHONY: tools build demo smoke test chaos fuzz bench bench-peers lint audit
+.PHONY: tools build demo smoke test chaos outage fuzz bench bench-peers lint audit
 
 tools: ## Fetch Apache Kafka and ClickHouse's embedded engine into .cache, and missing Debian packages
 	@deploy/local/fetch.sh
@@ -21,6 +21,11 @@ test: tools ## Run every test, against a real broker and the real engine
 
 chaos: tools ## Rounds of random faults on real parts, compared with the truth: make chaos ROUNDS=20 SEED=1
 	CHAOS_ROUNDS=$(ROUNDS) CHAOS_SEED=$(SEED) cargo test --locked --test chaos
+
+MINUTES ?= 10
+RATE ?= 5000
+outage: tools ## ClickHouse, then Kafka away for long, then full disks, compared with the truth: make outage MINUTES=10 RATE=5000
+	OUTAGE_MINUTES=$(MINUTES) OUTAGE_RATE=$(RATE) OUTAGE_ACTS="$(ACTS)" cargo test --locked --test outage
 
 SECONDS = 60
 TARGETS = event headers roster import

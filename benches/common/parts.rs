@@ -5,8 +5,9 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 use uptake::config::{Config, Secret};
 use uptake::definition;
-use uptake::embedded::engine::{Engine, Running};
-use uptake::embedded::kafka::{Broker, Kafka};
+use uptake::embedded::Child;
+use uptake::embedded::engine::Engine;
+use uptake::embedded::kafka::Kafka;
 use uptake::store::{Store, migrate};
 
 use crate::process::Program;
@@ -18,8 +19,8 @@ pub const ZONE: &str = "Asia/Shanghai";
 
 pub struct Parts {
     config: Config,
-    broker: Broker,
-    engine: Running,
+    broker: Child,
+    engine: Child,
     dir: TempDir,
 }
 

@@ -81,7 +81,9 @@ fn own(started: &Started) -> anyhow::Result<(Duration, f64)> {
 
 /// Events in the rollup of users and days, the last view to be written.
 async fn counted(installation: &Installation) -> anyhow::Result<u64> {
-    installation.number("SELECT toUInt64(sum(clicks)) FROM feature_days").await
+    installation
+        .number("SELECT toUInt64(sum(clicks)) FROM feature_days")
+        .await
 }
 
 /// From the first member of the group to the moment when every event is visible in the table and its rollups. What comes before, the

@@ -93,7 +93,7 @@ pub async fn engine(report: &mut Report, parts: &Parts, installation: Installati
     let (mut cpu, mut speed) = (Vec::new(), Vec::new());
     for run in 1..=RUNS {
         let installation = parts.database(&format!("floor_{run}")).await?;
-        let sql = format!("INSERT INTO events ({}) FORMAT RowBinary", ingest::ROW_COLUMNS);
+        let sql = format!("INSERT INTO events ({}) FORMAT Native", ingest::row_columns());
         let client = ingest::with_insert_settings(installation.store.client().clone());
         let meter = Meter::start(&[parts.engine_pid()])?;
         for (number, batch) in batches.iter().enumerate() {
@@ -115,7 +115,7 @@ pub async fn engine(report: &mut Report, parts: &Parts, installation: Installati
     Ok(())
 }
 
-/// The bodies of the inserts of the first `events` rows. A row read back in RowBinary is what the worker had sent, and the
+/// The bodies of the inserts of the first `events` rows. Rows read back in Native are what the worker had sent, and the
 /// rows of a batch share the time at which it was opened.
 async fn batches(installation: &Installation, events: u64) -> anyhow::Result<Vec<Bytes>> {
     let client = installation.store.client();
@@ -128,9 +128,16 @@ async fn batches(installation: &Installation, events: u64) -> anyhow::Result<Vec
         }
         let sql = format!(
             "SELECT {} FROM events WHERE ingested_at = fromUnixTimestamp64Milli({at}) ORDER BY kafka_partition, kafka_offset",
-            ingest::ROW_COLUMNS
+            ingest::row_columns()
         );
-        bodies.push(client.query(&sql).fetch_bytes("RowBinary")?.collect().await?);
+        bodies.push(
+            client
+                .query(&sql)
+                .with_setting("max_block_size", count.to_string())
+                .fetch_bytes("Native")?
+                .collect()
+                .await?,
+        );
         rows += count;
     }
     Ok(bodies)

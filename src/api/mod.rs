@@ -41,13 +41,13 @@ pub use self::events::Mode;
 use self::auth::Tokens;
 use self::error::Error;
 use self::events::Collector;
-use crate::config::{Config, Retention};
+use crate::config::{Config, Kafka, Retention};
 use crate::measure::{Reader, SystemContext};
 use crate::metrics::Metrics;
 use crate::ops::{self, Health};
 use crate::pseudonym::Pseudonymizer;
 use crate::store::numbers::Numbers;
-use crate::store::{Store, migrate};
+use crate::store::{Store, migrate, topics};
 
 /// What handlers share. Cheap to clone.
 #[derive(Clone)]
@@ -151,10 +151,18 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         .with_clickhouse(&store)
         .with_kafka(&config.kafka.brokers);
     tokio::try_join!(
+        check_kafka(&config.kafka, &shutdown),
         ops::serve(ops_listener, health, metrics.clone(), shutdown.clone()),
-        serve(config, listener, metrics, shutdown),
+        serve(config.clone(), listener, metrics, shutdown.clone()),
     )?;
     Ok(())
+}
+
+/// Fails when Kafka refuses our login or certificate, as `uptake ingest` does: a mistake that waiting does not mend. Beside
+/// serving, because a Kafka that is away for now keeps only events from being taken, not questions from being answered.
+async fn check_kafka(kafka: &Kafka, shutdown: &CancellationToken) -> anyhow::Result<()> {
+    let access = shutdown.run_until_cancelled(topics::wait_for_access(kafka)).await;
+    access.unwrap_or(Ok(()))
 }
 
 /// Serves the API on `listener` until `shutdown` is cancelled, then finishes the requests that are under way.

@@ -18,6 +18,8 @@ use tokio::sync::{oneshot, watch};
 pub struct Child {
     name: &'static str,
     pid: u32,
+    /// How long it may take to stop when asked.
+    grace: Duration,
     /// Whether the process may still be signalled; its number is free for others once it is reaped.
     alive: Arc<Mutex<bool>>,
     ended: watch::Receiver<Option<String>>,
@@ -31,6 +33,7 @@ impl Child {
         mut command: Command,
         log: &Path,
         output: Output,
+        grace: Duration,
     ) -> anyhow::Result<(Self, Option<std::process::ChildStdout>)> {
         let open = || File::options().create(true).append(true).open(log);
         let open = || open().with_context(|| format!("opening {}", log.display()));
@@ -81,6 +84,7 @@ impl Child {
             Self {
                 name,
                 pid,
+                grace,
                 alive,
                 ended,
             },
@@ -100,13 +104,13 @@ impl Child {
         }
     }
 
-    /// Asks it to stop, and kills it when it has not within `grace`.
-    pub async fn stop(mut self, grace: Duration) {
+    /// Asks it to stop, and kills it when it has not within the time that it has for that.
+    pub async fn stop(mut self) {
         self.signal(libc::SIGTERM);
-        if tokio::time::timeout(grace, self.ended()).await.is_err() {
+        if tokio::time::timeout(self.grace, self.ended()).await.is_err() {
             tracing::warn!(
                 child = self.name,
-                seconds = grace.as_secs(),
+                seconds = self.grace.as_secs(),
                 "did not stop when asked, killing it"
             );
             self.signal(libc::SIGKILL);

@@ -89,7 +89,7 @@ impl Engine {
     }
 
     /// Starts the engine and waits until it serves. The port it took is kept for the next start.
-    pub async fn start(&mut self) -> anyhow::Result<Running> {
+    pub async fn start(&mut self) -> anyhow::Result<Child> {
         let log = self.log();
         let log_end = std::fs::metadata(&log).map_or(0, |m| m.len());
         let mut command = Command::new(&self.program);
@@ -101,7 +101,8 @@ impl Engine {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with(PREFIX)) {
             command.env_remove(name);
         }
-        let (mut child, stdout) = Child::spawn("ClickHouse's engine", command, &log, Output::Piped).await?;
+        let (mut child, stdout) =
+            Child::spawn("ClickHouse's engine", command, &log, Output::Piped, STOP_TIMEOUT).await?;
         let ready = tokio::time::timeout(START_TIMEOUT, tokio::task::spawn_blocking(|| ready_line(stdout))).await;
         let line = match ready {
             Ok(line) => line?,
@@ -121,28 +122,7 @@ impl Engine {
         self.listen = address
             .parse()
             .with_context(|| format!("the engine's address {address}"))?;
-        Ok(Running { child })
-    }
-}
-
-/// An engine that serves.
-pub struct Running {
-    child: Child,
-}
-
-impl Running {
-    pub fn pid(&self) -> u32 {
-        self.child.pid()
-    }
-
-    /// How its process ended, once it has.
-    pub async fn ended(&mut self) -> String {
-        self.child.ended().await
-    }
-
-    /// Lets its statements end and its tables close.
-    pub async fn stop(self) {
-        self.child.stop(STOP_TIMEOUT).await;
+        Ok(child)
     }
 }
 

@@ -70,20 +70,20 @@ impl Kafka {
     }
 
     /// Starts the broker and waits until it answers clients.
-    pub async fn start(&self) -> anyhow::Result<Broker> {
+    pub async fn start(&self) -> anyhow::Result<Child> {
         let mut java = self.java();
         java.arg(format!("-Xmx{}m", self.heap_mb))
             .args(["-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:+ExitOnOutOfMemoryError"])
             .arg("kafka.Kafka")
             .arg(self.properties());
-        let (mut child, _) = Child::spawn("Kafka", java, &self.log(), Output::Log)
+        let (mut child, _) = Child::spawn("Kafka", java, &self.log(), Output::Log, STOP_TIMEOUT)
             .await
             .map_err(|e| self.name_java(e))?;
         tokio::select! {
             answers = self.answers() => answers?,
             how = child.ended() => bail!("Kafka ended while starting ({how}); see {}", self.log().display()),
         }
-        Ok(Broker { child })
+        Ok(child)
     }
 
     async fn format(&self) -> anyhow::Result<()> {
@@ -99,7 +99,7 @@ impl Kafka {
             "-c",
         ])
         .arg(self.properties());
-        let (mut child, _) = Child::spawn("Kafka's storage tool", java, &self.log(), Output::Log)
+        let (mut child, _) = Child::spawn("Kafka's storage tool", java, &self.log(), Output::Log, STOP_TIMEOUT)
             .await
             .map_err(|e| self.name_java(e))?;
         let how = child.ended().await;
@@ -195,27 +195,6 @@ group.initial.rebalance.delay.ms=0
             }
         });
         asked.await?.with_context(|| format!("see {}", self.log().display()))
-    }
-}
-
-/// A broker that answers.
-pub struct Broker {
-    child: Child,
-}
-
-impl Broker {
-    pub fn pid(&self) -> u32 {
-        self.child.pid()
-    }
-
-    /// How its process ended, once it has.
-    pub async fn ended(&mut self) -> String {
-        self.child.ended().await
-    }
-
-    /// Lets it write everything and stop.
-    pub async fn stop(self) {
-        self.child.stop(STOP_TIMEOUT).await;
     }
 }
 

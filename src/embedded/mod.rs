@@ -2,9 +2,12 @@
 
 mod child;
 pub mod clickhouse;
+mod disk;
 pub mod engine;
 pub mod kafka;
 pub mod up;
+
+pub use child::Child;
 
 use std::fs::{File, TryLockError};
 use std::io::Write;

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::future::ready;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
@@ -27,10 +28,13 @@ use crate::ops;
 use crate::simulate;
 use crate::store::{Store, migrate};
 
-use super::engine::{self, Engine};
-use super::kafka::{Broker, Kafka};
+use super::Child;
+use super::disk;
+use super::engine::Engine;
+use super::kafka::Kafka;
 
 /// What dies more often than this within the window is not restarted any more.
+const ENGINE: &str = "ClickHouse's engine";
 const RESTARTS: usize = 3;
 const RESTART_WINDOW: Duration = Duration::from_secs(5 * 60);
 /// The pause before another worker starts.
@@ -94,10 +98,14 @@ async fn serve(
 
     let stop = CancellationToken::new();
     let metrics = Arc::new(Metrics::default());
-    let health = ops::Health::default()
+    let trouble = ingest::Trouble::default();
+    let data_dir = config.data_dir.clone();
+    let health = ops::Health::default().with("disk", move || ready(disk::check(&data_dir)));
+    let health = trouble
+        .told_by(health)
         .with_clickhouse(&Store::new(&config.clickhouse))
         .with_kafka(&config.kafka.brokers);
-    let ingest = keep_ingesting(config.clone(), metrics.clone(), stop.clone());
+    let ingest = keep_ingesting(config.clone(), metrics.clone(), trouble, stop.clone());
     let api = api::serve(config.clone(), api_listener, metrics.clone(), stop.clone());
     let ops = ops::serve(ops_listener, health, metrics, stop.clone());
     let mut services = JoinSet::new();
@@ -143,10 +151,15 @@ async fn serve(
 }
 
 /// A worker, and another when it gives up: its start needs Kafka and the engine, which may just be restarting.
-async fn keep_ingesting(config: Config, metrics: Arc<Metrics>, stop: CancellationToken) -> anyhow::Result<()> {
+async fn keep_ingesting(
+    config: Config,
+    metrics: Arc<Metrics>,
+    trouble: ingest::Trouble,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let mut deaths = Deaths::default();
     loop {
-        match ingest::work(config.clone(), metrics.clone(), stop.clone()).await {
+        match ingest::work(config.clone(), metrics.clone(), trouble.clone(), stop.clone()).await {
             Err(error) if !stop.is_cancelled() => deaths.note("ingest", &format!("{error:#}"), None)?,
             ended => return ended,
         }
@@ -167,8 +180,9 @@ async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, BadInput> {
 struct Children {
     kafka: Kafka,
     engine: Engine,
-    broker: Broker,
-    running: engine::Running,
+    broker: Child,
+    running: Child,
+    data_dir: PathBuf,
 }
 
 impl Children {
@@ -193,6 +207,7 @@ impl Children {
             engine,
             broker,
             running,
+            data_dir: config.data_dir.clone(),
         }))
     }
 
@@ -209,22 +224,29 @@ impl Children {
         loop {
             tokio::select! {
                 how = self.broker.ended() => {
-                    kafka_deaths.note("Kafka", &how, Some(&self.kafka.log()))?;
+                    let log = self.kafka.log();
+                    kafka_deaths.outlive("Kafka", &how, &log, &self.data_dir).await?;
                     self.broker = loop {
                         match self.kafka.start().await {
                             Ok(broker) => break broker,
-                            Err(error) => kafka_deaths.note("Kafka", &format!("{error:#}"), Some(&self.kafka.log()))?,
+                            Err(error) => {
+                                let how = format!("{error:#}");
+                                kafka_deaths.outlive("Kafka", &how, &log, &self.data_dir).await?;
+                            }
                         }
                     };
                     tracing::info!("Kafka runs again");
                 }
                 how = self.running.ended() => {
                     let log = self.engine.log();
-                    engine_deaths.note("ClickHouse's engine", &how, Some(&log))?;
+                    engine_deaths.outlive(ENGINE, &how, &log, &self.data_dir).await?;
                     self.running = loop {
                         match self.engine.start().await {
                             Ok(running) => break running,
-                            Err(error) => engine_deaths.note("ClickHouse's engine", &format!("{error:#}"), Some(&log))?,
+                            Err(error) => {
+                                let how = format!("{error:#}");
+                                engine_deaths.outlive(ENGINE, &how, &log, &self.data_dir).await?;
+                            }
                         }
                     };
                     tracing::info!("ClickHouse's engine runs again");
@@ -244,6 +266,16 @@ impl Children {
 struct Deaths(VecDeque<Instant>);
 
 impl Deaths {
+    /// [`Self::note`] for what writes to `dir`. Where that has no room it waits: to die of it says nothing about the next time.
+    async fn outlive(&mut self, name: &str, how: &str, log: &Path, dir: &Path) -> anyhow::Result<()> {
+        if let Err(full) = disk::check(dir) {
+            tracing::error!("{name} ended ({how}); restarting it when there is room: {full:#}");
+            disk::await_room(dir).await;
+            return Ok(());
+        }
+        self.note(name, how, Some(log))
+    }
+
     /// Says that `name` died, and where its log is; an error when it did so too often to go on.
     fn note(&mut self, name: &str, how: &str, log: Option<&Path>) -> anyhow::Result<()> {
         let see = log.map(|log| format!("; see {}", log.display())).unwrap_or_default();

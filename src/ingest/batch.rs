@@ -1,4 +1,4 @@
-//! A batch owns its rows, already serialised, and the exact partition → next-offset map that it covers.
+//! A batch owns its rows and the exact partition → next-offset map that it covers.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -9,9 +9,9 @@ use bytes::Bytes;
 use rdkafka::message::OwnedHeaders;
 
 use super::envelope::{Envelope, Position};
-use super::member::lock;
+use super::lock;
 use super::protocol::Content;
-use super::row;
+use super::rows::{Common, Room, Rows};
 use super::users::{User, UserKey};
 use super::zones::Zones;
 use crate::config;
@@ -37,25 +37,24 @@ pub struct Covered {
 
 /// A row that waits for the ordinal of its user.
 struct Unresolved {
-    /// Where the ordinal stands in the rows.
-    at: usize,
+    row: usize,
     key: UserKey,
     user: Pseudonym,
 }
 
 /// Rows and everything else between two commits.
 pub struct Batch {
-    /// Serialised; taken out when they become the body.
-    rows: Mutex<Vec<u8>>,
-    row_bytes: usize,
+    /// Taken out when they become the body.
+    rows: Mutex<Rows>,
     /// What is sent; nothing changes it once it is there.
-    body: OnceLock<Bytes>,
+    body: OnceLock<Vec<Bytes>>,
     /// The rows whose users have no ordinal yet.
     unresolved: Vec<Unresolved>,
     pub row_count: usize,
     pub repeats: usize,
     pub dead_letters: Vec<DeadLetter>,
-    dead_letter_bytes: usize,
+    /// Of rows and dead letters.
+    held_bytes: usize,
     /// Skipped and refused messages included: what is committed is exactly this.
     pub covered: BTreeMap<i32, Covered>,
     pub oldest_kafka_ms: i64,
@@ -69,16 +68,16 @@ pub struct Batch {
 }
 
 impl Batch {
-    pub fn new(zones: Arc<Zones>, ingested_ms: i64) -> Self {
+    /// `room` is what a batch like it needed.
+    pub fn new(zones: Arc<Zones>, ingested_ms: i64, room: Room) -> Self {
         Self {
-            rows: Mutex::default(),
-            row_bytes: 0,
+            rows: Mutex::new(Rows::with_room(room)),
             body: OnceLock::new(),
             unresolved: Vec::new(),
             row_count: 0,
             repeats: 0,
             dead_letters: Vec::new(),
-            dead_letter_bytes: 0,
+            held_bytes: 0,
             covered: BTreeMap::new(),
             oldest_kafka_ms: i64::MAX,
             zones,
@@ -93,16 +92,21 @@ impl Batch {
     }
 
     pub fn is_full(&self, bounds: &config::Ingest) -> bool {
-        self.row_count + self.dead_letters.len() >= bounds.batch_rows
-            || self.row_bytes + self.dead_letter_bytes >= bounds.batch_bytes
+        self.row_count + self.dead_letters.len() >= bounds.batch_rows || self.held_bytes >= bounds.batch_bytes
     }
 
     pub fn is_due(&self, bounds: &config::Ingest) -> bool {
         !self.is_empty() && self.opened.elapsed() >= Duration::from_millis(bounds.batch_age_ms)
     }
 
-    pub fn bytes(&self) -> usize {
-        self.row_bytes
+    /// What is sent, in bytes.
+    pub fn body_bytes(&self) -> usize {
+        self.body.get().into_iter().flatten().map(Bytes::len).sum()
+    }
+
+    /// What the next batch of this kind will need.
+    pub fn room(&self) -> Room {
+        lock(&self.rows).room()
     }
 
     /// Counts the message as covered, whatever became of it. Messages of a partition come in ascending order.
@@ -118,25 +122,23 @@ impl Batch {
         self.oldest_kafka_ms = self.oldest_kafka_ms.min(envelope.kafka_ms);
     }
 
-    pub fn push_row(&mut self, event: &Event<'_>, user: User, topic: &str, position: Position) {
-        let zone = self.zones.of(&event.system);
-        let rows = self.rows.get_mut().unwrap_or_else(PoisonError::into_inner);
+    pub fn push_row(&mut self, event: &Event<'_>, user: User, position: Position) {
         if user.ordinal == 0 {
             self.unresolved.push(Unresolved {
-                at: rows.len(),
+                row: self.row_count,
                 key: user.key,
                 user: user.pseudonym,
             });
         }
-        row::encode(rows, event, &user, zone, topic, position, self.ingested_ms);
-        self.row_bytes = rows.len();
+        let rows = self.rows.get_mut().unwrap_or_else(PoisonError::into_inner);
+        self.held_bytes += rows.push(event, &user, self.zones.of(&event.system), position);
         self.row_count += 1;
         self.identity_sum = self.identity_sum.wrapping_add(event.identity.0 as u64);
     }
 
     pub fn push_dead_letter(&mut self, envelope: &Envelope<'_>, reject: Reject) {
         let headers = envelope.headers.map(|headers| headers.detach()).unwrap_or_default();
-        self.dead_letter_bytes += envelope.payload.len() + 512;
+        self.held_bytes += envelope.payload.len() + 512;
         self.dead_letters.push(DeadLetter {
             position: envelope.position,
             kafka_ms: envelope.kafka_ms,
@@ -153,29 +155,26 @@ impl Batch {
     }
 
     /// Fills in the `ordinals` of the unresolved users, once and for all, and gives what the chain can learn from it.
-    pub fn complete(&self, ordinals: &HashMap<Pseudonym, u64>) -> anyhow::Result<Vec<(UserKey, u64)>> {
+    pub fn complete(&self, ordinals: &HashMap<Pseudonym, u64>, topic: &str) -> anyhow::Result<Vec<(UserKey, u64)>> {
         let mut learnt = Vec::with_capacity(self.unresolved.len());
         let mut rows = lock(&self.rows);
-        for row in &self.unresolved {
-            let ordinal = ordinals.get(&row.user).copied();
-            let ordinal = ordinal.with_context(|| format!("user {}: expected an ordinal, there is none", row.user))?;
-            rows[row.at..row.at + size_of::<u64>()].copy_from_slice(&ordinal.to_le_bytes());
-            learnt.push((row.key, ordinal));
+        for unresolved in &self.unresolved {
+            let (user, ordinal) = (unresolved.user, ordinals.get(&unresolved.user).copied());
+            let ordinal = ordinal.with_context(|| format!("user {user}: expected an ordinal, there is none"))?;
+            rows.set_ordinal(unresolved.row, ordinal);
+            learnt.push((unresolved.key, ordinal));
         }
-        let body = Bytes::from(std::mem::take(&mut *rows));
-        let _first = self.body.set(body);
+        let common = Common {
+            topic,
+            ingested_ms: self.ingested_ms,
+        };
+        let _first = self.body.set(std::mem::take(&mut *rows).into_body(&common));
         Ok(learnt)
     }
 
     /// The rows as they are sent, as often as it takes; `None` while users are unresolved.
-    pub fn body(&self) -> Option<Bytes> {
-        self.body.get().cloned()
-    }
-
-    /// Allocates once what a batch of this size needs.
-    pub fn reserve(&mut self, bytes: usize) {
-        let rows = self.rows.get_mut().unwrap_or_else(PoisonError::into_inner);
-        rows.reserve_exact(bytes);
+    pub fn body(&self) -> Option<&[Bytes]> {
+        self.body.get().map(Vec::as_slice)
     }
 }
 

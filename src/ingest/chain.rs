@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::batch::Batch;
 use super::envelope::Envelope;
 use super::identity::IdentityMemory;
+use super::rows::Room;
 use super::users::{UserKey, Users};
 use super::zones::Zones;
 use crate::config::Config;
@@ -28,7 +29,8 @@ pub struct Chain {
     /// Of the partitions whose messages may be taken in.
     memories: BTreeMap<i32, IdentityMemory>,
     batch: Batch,
-    row_bytes: usize,
+    /// What the last batch needed.
+    room: Room,
     /// The clock, read once for many messages.
     now_ms: i64,
 }
@@ -36,7 +38,7 @@ pub struct Chain {
 impl Chain {
     pub fn new(config: Arc<Config>, metrics: IngestMetrics, zones: watch::Receiver<Arc<Zones>>) -> Self {
         let pseudonymizer = Pseudonymizer::new(config.privacy.secret.expose().as_bytes());
-        let batch = Batch::new(zones.borrow().clone(), now_ms());
+        let batch = Batch::new(zones.borrow().clone(), now_ms(), Room::default());
         Self {
             config,
             metrics,
@@ -44,7 +46,7 @@ impl Chain {
             zones,
             memories: BTreeMap::new(),
             batch,
-            row_bytes: 0,
+            room: Room::default(),
             now_ms: now_ms(),
         }
     }
@@ -64,14 +66,13 @@ impl Chain {
             );
         };
         if self.batch.is_empty() {
-            self.batch = Batch::new(self.zones.borrow().clone(), self.now_ms);
-            self.batch.reserve(self.row_bytes);
+            self.batch = Batch::new(self.zones.borrow().clone(), self.now_ms, self.room);
         }
         self.metrics.messages.inc();
         match decode(envelope, &self.config, self.now_ms) {
             Ok(event) if memory.remember(event.identity) => {
                 let user = self.users.of(&event.subject);
-                self.batch.push_row(&event, user, &self.config.kafka.topic, position);
+                self.batch.push_row(&event, user, position);
             }
             Ok(_) => self.batch.repeats += 1,
             Err(reject) => {
@@ -101,9 +102,9 @@ impl Chain {
         if self.batch.is_empty() {
             return None;
         }
-        // The next batch allocates once what this one needed.
-        self.row_bytes = self.batch.bytes();
-        let empty = Batch::new(self.zones.borrow().clone(), self.now_ms);
+        // The next batch allocates once what this one needed, when it begins.
+        self.room = self.batch.room();
+        let empty = Batch::new(self.zones.borrow().clone(), self.now_ms, Room::default());
         Some(std::mem::replace(&mut self.batch, empty))
     }
 
@@ -120,6 +121,11 @@ impl Chain {
 
     pub fn forget(&mut self, partition: i32) {
         self.memories.remove(&partition);
+    }
+
+    /// Something of the partition is read and not handed over yet.
+    pub fn holds(&self, partition: i32) -> bool {
+        self.batch.covered.contains_key(&partition)
     }
 
     pub fn open_partitions(&self) -> impl Iterator<Item = i32> {

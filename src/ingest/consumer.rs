@@ -12,13 +12,14 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::{ClientContext, Statistics};
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
 use super::chain::Chain;
 use super::envelope::Envelope;
-use super::member::{Member, lock};
+use super::member::Member;
+use super::progress::Open;
 use super::protocol::Input;
 use super::takeover::Takeover;
 use super::writer::Writer;
+use super::{Shared, lock};
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::store::{Store, login, topics};
@@ -48,10 +49,16 @@ impl ClientContext for Callbacks {
 
     fn stats(&self, statistics: Statistics) {
         let member = &self.0;
-        let open: Vec<i32> = lock(&member.chain).open_partitions().collect();
-        let is_open = |partition| open.contains(&partition);
+        let is_writing = member.is_writing();
+        let chain = lock(&member.chain);
+        let open = chain.open_partitions().map(|partition| Open {
+            partition,
+            is_settled: !is_writing && !chain.holds(partition),
+        });
+        let open: Vec<Open> = open.collect();
+        drop(chain);
         let topic = &member.config.kafka.topic;
-        member.progress.observe(&statistics, topic, is_open, &member.metrics);
+        member.progress.observe(&statistics, topic, &open, &member.metrics);
     }
 
     /// The poll loop hears of the same errors.
@@ -117,7 +124,8 @@ impl Session {
             topic_id,
         };
         let chain = Chain::new(config.clone(), metrics.clone(), shared.zones.clone());
-        let member = Arc::new(Member::new(config, metrics, chain, writer, takeover));
+        let trouble = shared.trouble.clone();
+        let member = Arc::new(Member::new(config, metrics, trouble, chain, writer, takeover));
         let consumer = Arc::new(join_group(&member)?);
         member.attach(&consumer);
         Ok(Self {

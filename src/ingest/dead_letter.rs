@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use bytes::Bytes;
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 use rdkafka::message::{Header, OwnedHeaders};
@@ -93,21 +92,16 @@ impl DeadLetters {
 
 /// One row for each dead letter in `rejects`; a repeat replaces itself.
 pub async fn record(store: &Store, topic: &str, letters: &[DeadLetter]) -> anyhow::Result<()> {
-    let mut body = Vec::new();
-    for letter in letters {
-        let row = json!({
+    let rows = letters.iter().map(|letter| {
+        json!({
             "kafka_topic": topic,
             "kafka_partition": letter.position.partition,
             "kafka_offset": letter.position.offset,
             "kafka_time": Timestamp::from_millisecond(letter.kafka_ms).unwrap_or_default().to_string(),
             "system": event::named_system(&letter.payload).unwrap_or_default(),
             "reason": letter.reject.reason.code(),
-        });
-        serde_json::to_writer(&mut body, &row)?;
-        body.push(b'\n');
-    }
+        })
+    });
     let columns = "kafka_topic, kafka_partition, kafka_offset, kafka_time, system, reason";
-    store
-        .insert_formatted("rejects", columns, "JSONEachRow", Bytes::from(body))
-        .await
+    store.insert_rows("rejects", columns, rows).await
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
@@ -16,12 +16,15 @@ use super::chain::Chain;
 use super::consumer::GroupConsumer;
 use super::identity::IdentityMemory;
 use super::liveness::Liveness;
+use super::lock;
 use super::progress::Progress;
 use super::protocol::{self, Membership, Outcome, Reason};
 use super::takeover::Takeover;
+use super::trouble::Trouble;
 use super::writer::{Writer, ends_membership, is_permanent};
 use crate::config::Config;
 use crate::metrics::IngestMetrics;
+use crate::store::is_disk_full;
 
 type Input = protocol::Input<Arc<Batch>, IdentityMemory>;
 type Effect = protocol::Effect<Arc<Batch>, IdentityMemory>;
@@ -35,6 +38,7 @@ const LOOK_AT_TOPIC: Duration = Duration::from_secs(1);
 pub struct Member {
     pub config: Arc<Config>,
     pub metrics: IngestMetrics,
+    trouble: Trouble,
     pub chain: Mutex<Chain>,
     pub progress: Arc<Progress>,
     /// True while this worker reads partition 0: it does what only one worker may do at a time.
@@ -52,13 +56,15 @@ pub struct Member {
     runtime: tokio::runtime::Handle,
 }
 
-/// A panic elsewhere cannot leave a half-made state that matters: it ends the membership.
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Member {
-    pub fn new(config: Arc<Config>, metrics: IngestMetrics, chain: Chain, writer: Writer, takeover: Takeover) -> Self {
+    pub fn new(
+        config: Arc<Config>,
+        metrics: IngestMetrics,
+        trouble: Trouble,
+        chain: Chain,
+        writer: Writer,
+        takeover: Takeover,
+    ) -> Self {
         Self {
             chain: Mutex::new(chain),
             progress: Arc::default(),
@@ -75,6 +81,7 @@ impl Member {
             runtime: tokio::runtime::Handle::current(),
             config,
             metrics,
+            trouble,
         }
     }
 
@@ -142,6 +149,10 @@ impl Member {
             let told = lock(&self.failure).take();
             told.unwrap_or_else(|| anyhow!("the membership ended"))
         })
+    }
+
+    pub fn is_writing(&self) -> bool {
+        lock(&self.protocol).is_writing()
     }
 
     /// Waits until no batch is being written, at most so long.
@@ -283,12 +294,20 @@ impl Member {
     }
 
     fn outcome(&self, what: &str, result: anyhow::Result<()>) -> Outcome {
-        let Err(error) = result else { return Outcome::Done };
+        let Err(error) = result else {
+            self.trouble.is_over();
+            return Outcome::Done;
+        };
         if is_permanent(&error) || ends_membership(&error) {
             lock(&self.failure).get_or_insert(error);
             return Outcome::Refused;
         }
-        tracing::warn!(error = format!("{error:#}"), "{what} failed and is tried again");
+        let error = match is_disk_full(&error) {
+            true => format!("the disk is full: {error:#}"),
+            false => format!("{error:#}"),
+        };
+        tracing::warn!(error, "{what} failed and is tried again");
+        self.trouble.tell(format!("{what}: {error}"));
         Outcome::Unknown
     }
 }

@@ -12,6 +12,7 @@ mod batch;
 mod chain;
 mod consumer;
 mod dead_letter;
+mod dictionary;
 pub mod envelope;
 mod identity;
 mod insert;
@@ -20,16 +21,18 @@ mod member;
 mod preflight;
 mod progress;
 mod protocol;
-pub mod row;
+pub mod rows;
 mod takeover;
+mod trouble;
 pub mod users;
 mod writer;
 pub mod zones;
 
 pub use insert::with_settings as with_insert_settings;
-pub use row::COLUMNS as ROW_COLUMNS;
+pub use rows::columns as row_columns;
+pub use trouble::Trouble;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -46,16 +49,28 @@ use crate::store::{Store, migrate, rebuild, topics};
 /// The pause before a worker that failed joins the group again.
 const REJOIN: Duration = Duration::from_secs(2);
 
+/// A panic elsewhere cannot leave a half-made state that matters: it ends the membership.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// What all memberships of one worker share.
 #[derive(Clone)]
 struct Shared {
     store: Store,
     zones: watch::Receiver<Arc<zones::Zones>>,
     ordinals: Arc<Ordinals>,
+    trouble: Trouble,
 }
 
-/// One ingest worker until shutdown. Ends with an error only where trying again cannot help.
-pub async fn work(config: Config, metrics: Arc<Metrics>, shutdown: CancellationToken) -> anyhow::Result<()> {
+/// One ingest worker until shutdown, which tells what keeps it from writing. Ends with an error only where trying again cannot
+/// help.
+pub async fn work(
+    config: Config,
+    metrics: Arc<Metrics>,
+    trouble: Trouble,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let store = Store::new(&config.clickhouse);
     store
         .wait(Duration::from_millis(config.clickhouse.connect_timeout_ms))
@@ -73,6 +88,7 @@ pub async fn work(config: Config, metrics: Arc<Metrics>, shutdown: CancellationT
         store: store.clone(),
         zones: zones.subscribe(),
         ordinals: Arc::new(Ordinals::new(&store)),
+        trouble: trouble.clone(),
     };
     while !shutdown.is_cancelled() {
         let session = consumer::Session::open(&config, &shared, &metrics)?;
@@ -93,6 +109,7 @@ pub async fn work(config: Config, metrics: Arc<Metrics>, shutdown: CancellationT
         ));
         let ended = session.run(&background).await;
         maintenance.cancel();
+        trouble.is_over();
         match ended {
             Ok(()) => return Ok(()),
             Err(error) if writer::is_permanent(&error) => return Err(error).context("ingest cannot go on"),
@@ -111,7 +128,9 @@ pub async fn work(config: Config, metrics: Arc<Metrics>, shutdown: CancellationT
 /// `uptake ingest`: one worker and its operations port.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     let metrics = Arc::new(Metrics::default());
-    let health = Health::default()
+    let trouble = Trouble::default();
+    let health = trouble
+        .told_by(Health::default())
         .with_clickhouse(&Store::new(&config.clickhouse))
         .with_kafka(&config.kafka.brokers);
     let listener = ops::bind(config.ops.listen).await?;
@@ -119,5 +138,5 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     let serving = shutdown.child_token();
     let _stop_serving = serving.clone().drop_guard();
     tokio::spawn(ops::serve(listener, health, metrics.clone(), serving));
-    work(config, metrics, shutdown).await
+    work(config, metrics, trouble, shutdown).await
 }

@@ -1,16 +1,16 @@
 //! How far each partition is, for `data_quality`, readiness and the lag metric.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use rdkafka::Statistics;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::batch::Covered;
+use super::lock;
 use crate::metrics::{IngestMetrics, PartitionLabel};
 use crate::store::Store;
 
@@ -22,6 +22,18 @@ struct Standing {
     end: u64,
     /// Everything up to here has been counted: the time of the last look at an empty partition, or of the last message.
     complete_through: Timestamp,
+    /// The end, where the consumer stood there with nothing unwritten in hand. Seen twice, what lies between the last
+    /// committed message and the end is none that it is ever given: markers of transactions, or what was aborted. Once
+    /// is not enough: after a pause librdkafka tells of a position that it no longer has.
+    read_to: Option<i64>,
+}
+
+/// A partition that is read.
+#[derive(Debug, Clone, Copy)]
+pub struct Open {
+    pub partition: i32,
+    /// Nothing that was read of it waits to be written.
+    pub is_settled: bool,
 }
 
 /// The standings of the partitions that this worker owns.
@@ -29,10 +41,6 @@ struct Standing {
 pub struct Progress {
     committed: Mutex<BTreeMap<i32, Covered>>,
     standings: Mutex<BTreeMap<i32, Standing>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Progress {
@@ -46,19 +54,25 @@ impl Progress {
         metrics.lag.remove(&PartitionLabel { partition });
     }
 
-    /// Takes in librdkafka's statistics, which know the ends of the owned partitions.
-    pub fn observe(&self, statistics: &Statistics, topic: &str, owned: impl Fn(i32) -> bool, metrics: &IngestMetrics) {
+    /// Takes in librdkafka's statistics, which know the ends of the partitions.
+    pub fn observe(&self, statistics: &Statistics, topic: &str, open: &[Open], metrics: &IngestMetrics) {
         let Some(topic) = statistics.topics.get(topic) else {
             return;
         };
         let now = Timestamp::now();
-        for (&partition, seen) in topic.partitions.iter().filter(|(partition, _)| owned(**partition)) {
-            if seen.hi_offset < 0 {
+        for &Open { partition, is_settled } in open {
+            let Some(seen) = topic.partitions.get(&partition).filter(|seen| seen.hi_offset >= 0) else {
                 continue;
-            }
+            };
             let ours = lock(&self.committed).get(&partition).copied();
             let start = seen.committed_offset.max(seen.lo_offset).max(0);
-            let committed = ours.map_or(start, |covered| covered.next_offset.max(start));
+            let mut committed = ours.map_or(start, |covered| covered.next_offset.max(start));
+            let is_at_end = is_settled && seen.fetchq_cnt == 0 && seen.next_offset >= seen.hi_offset;
+            let read_to = is_at_end.then_some(seen.hi_offset);
+            let before = lock(&self.standings).get(&partition).and_then(|before| before.read_to);
+            if read_to.is_some() && before == read_to {
+                committed = committed.max(seen.hi_offset);
+            }
             let lag = (seen.hi_offset - committed).max(0);
             let complete_through = match (lag, ours) {
                 (0, _) => Some(now),
@@ -70,6 +84,7 @@ impl Progress {
                 committed: committed as u64,
                 end: seen.hi_offset as u64,
                 complete_through: complete_through.unwrap_or(Timestamp::UNIX_EPOCH),
+                read_to,
             };
             lock(&self.standings).insert(partition, standing);
         }
@@ -109,9 +124,8 @@ impl Progress {
 }
 
 async fn write(store: &Store, topic: &str, worker: &str, standings: &BTreeMap<i32, Standing>) -> anyhow::Result<()> {
-    let mut body = Vec::new();
-    for (partition, standing) in standings {
-        let row = json!({
+    let rows = standings.iter().map(|(partition, standing)| {
+        json!({
             "kafka_topic": topic,
             "kafka_partition": partition,
             "committed_offset": standing.committed,
@@ -119,12 +133,8 @@ async fn write(store: &Store, topic: &str, worker: &str, standings: &BTreeMap<i3
             "complete_through": format!("{:.3}", standing.complete_through),
             "worker": worker,
             "updated_at": format!("{:.3}", Timestamp::now()),
-        });
-        serde_json::to_writer(&mut body, &row)?;
-        body.push(b'\n');
-    }
+        })
+    });
     let columns = "kafka_topic, kafka_partition, committed_offset, end_offset, complete_through, worker, updated_at";
-    store
-        .insert_formatted("ingest_progress", columns, "JSONEachRow", Bytes::from(body))
-        .await
+    store.insert_rows("ingest_progress", columns, rows).await
 }

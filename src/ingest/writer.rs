@@ -70,7 +70,7 @@ impl Writer {
             return Ok(Vec::new());
         }
         let ordinals = self.shared.ordinals.resolve(batch.unresolved()).await?;
-        batch.complete(&ordinals)
+        batch.complete(&ordinals, &self.topic)
     }
 
     /// Sends the rows of a batch that is complete, always the same under the same token.
@@ -135,7 +135,7 @@ impl Writer {
         let now_ms = Timestamp::now().as_millisecond();
         if batch.row_count > 0 {
             self.metrics.batch_rows.observe(batch.row_count as f64);
-            self.metrics.batch_bytes.observe(batch.bytes() as f64);
+            self.metrics.batch_bytes.observe(batch.body_bytes() as f64);
         }
         self.metrics.events.inc_by(batch.row_count as u64);
         self.metrics.repeats.inc_by(batch.repeats as u64);

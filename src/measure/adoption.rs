@@ -155,12 +155,12 @@ pub async fn ask(reader: &Reader, request: Request) -> Result<Adoption, Error> {
 async fn parts(reader: &Reader, request: &Request, periods: impl Iterator<Item = Window>) -> Result<Parts, Error> {
     let periods = iter::once(request.window).chain(periods.filter(|period| *period != request.window));
     let periods: Vec<_> = periods
-        .map(|window| format!("('{}','{}')", window.from, window.to))
+        .map(|window| (window.from.to_string(), window.to.to_string()))
         .collect();
     let question = reader
         .about_groups(&request.system, request.window, request.by, SQL)
         .param("measure", request.measure.word())
-        .param("periods", format!("[{}]", periods.join(",")));
+        .param("periods", periods);
     let mut parts = Parts::new();
     for row in reader.rows::<Row>(question).await? {
         let period = Window {

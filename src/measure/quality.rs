@@ -13,7 +13,7 @@ pub struct DataQuality {
     pub complete_through: Option<Timestamp>,
     /// Messages in Kafka that have not been counted yet.
     pub consumer_lag: Option<u64>,
-    /// Messages refused in the window: those of this system and those that do not say which.
+    /// Messages refused in the window and not sent again since: those of this system and those that do not say which.
     pub dead_letters: u64,
     /// Share of the window's clicks that hit features which the definition does not list.
     pub uncatalogued_click_share: Option<f64>,

@@ -140,15 +140,7 @@ impl Journal<'_> {
     }
 
     async fn insert(&self, table: &str, columns: &str, rows: impl Iterator<Item = Value>) -> anyhow::Result<()> {
-        let mut body = Vec::new();
-        for row in rows {
-            serde_json::to_writer(&mut body, &row)?;
-            body.push(b'\n');
-        }
-        let inserted = self
-            .0
-            .insert_formatted(table, columns, "JSONEachRow", body.into())
-            .await;
+        let inserted = self.0.insert_rows(table, columns, rows).await;
         inserted.with_context(|| format!("{table} cannot be written"))
     }
 }

@@ -11,7 +11,7 @@ pub struct Finding {
     pub rollup: &'static str,
     /// Keys that differ.
     pub keys: u64,
-    /// Events that the rollup had too few, and too many.
+    /// Clicks or users that the rollup had too few, and too many.
     pub missing: u64,
     pub surplus: u64,
     pub repaired: bool,
@@ -74,7 +74,7 @@ fn counted(n: u64, what: &str) -> String {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { day, rollup, .. } = self;
-        let (keys, missing) = (counted(self.keys, "key"), counted(self.missing, "event"));
+        let (keys, missing) = (counted(self.keys, "key"), self.missing);
         let end = if self.repaired { "repaired" } else { "not repaired" };
         write!(
             f,

@@ -94,24 +94,34 @@ impl Store {
         Ok(self.client.query(sql).fetch_one::<u64>().await? > 0)
     }
 
-    /// Sends bytes that are already in `format` as one INSERT into `table`.
-    pub async fn insert_formatted(
+    /// Sends rows, JSON objects of `columns`, as one INSERT into `table`.
+    pub async fn insert_rows(
         &self,
         table: &str,
         columns: &str,
-        format: &str,
-        body: bytes::Bytes,
+        rows: impl IntoIterator<Item = serde_json::Value>,
     ) -> anyhow::Result<()> {
-        let sql = format!("INSERT INTO {table} ({columns}) FORMAT {format}");
+        let mut body = Vec::new();
+        for row in rows {
+            serde_json::to_writer(&mut body, &row)?;
+            body.push(b'\n');
+        }
+        let sql = format!("INSERT INTO {table} ({columns}) FORMAT JSONEachRow");
         let client = self
             .client
             .clone()
             .with_setting("date_time_input_format", "best_effort");
         let mut insert = client.insert_formatted_with(sql);
-        insert.send(body).await?;
+        insert.send(body.into()).await?;
         insert.end().await?;
         Ok(())
     }
+}
+
+/// Whether ClickHouse said so, before it wrote (`NOT_ENOUGH_SPACE`) or while it did.
+pub fn is_disk_full(error: &anyhow::Error) -> bool {
+    let text = format!("{error:#}");
+    text.contains("NOT_ENOUGH_SPACE") || text.contains("No space left on device")
 }
 
 /// A client that speaks TLS, otherwise like the default one of its library.

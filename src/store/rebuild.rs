@@ -183,8 +183,6 @@ impl Progress<'_> {
             "finished": u8::from(self.finished),
         });
         let columns = "system, zone, started_at, updated_at, months_done, months_total, finished";
-        store
-            .insert_formatted("rebuilds", columns, "JSONEachRow", serde_json::to_vec(&row)?.into())
-            .await
+        store.insert_rows("rebuilds", columns, [row]).await
     }
 }

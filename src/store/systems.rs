@@ -131,9 +131,8 @@ impl Store {
             });
         }
         let version = next_version(before.as_ref().map(|system| system.version));
-        let row = serde_json::to_vec(&stored(definition, &text, version))?;
-        self.insert_formatted("systems", SYSTEM_COLUMNS, "JSONEachRow", row.into())
-            .await?;
+        let row = stored(definition, &text, version);
+        self.insert_rows("systems", SYSTEM_COLUMNS, [row]).await?;
         let changes = match &before {
             Some(system) => definition.changes_since(&system.parsed()?),
             None => Vec::new(),

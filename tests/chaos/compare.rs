@@ -6,6 +6,7 @@ use uptake::config::Config;
 use uptake::pseudonym::Pseudonymizer;
 use uptake::store::Store;
 
+use crate::common::differences::Differences;
 use crate::producer::Malformed;
 use crate::topics::Record;
 use crate::truth::{Rollup, Truth};
@@ -31,37 +32,7 @@ struct RollupRow {
     numbers: Vec<u64>,
 }
 
-/// Differences told one by one; the others are only counted.
-const TOLD: usize = 20;
-
-#[derive(Default)]
-pub struct Differences {
-    pub lost: u64,
-    pub twice: u64,
-    pub told: Vec<String>,
-}
-
 impl Differences {
-    pub fn is_empty(&self) -> bool {
-        self.lost == 0 && self.twice == 0
-    }
-
-    fn tell(&mut self, what: impl FnOnce() -> String) {
-        if self.told.len() < TOLD {
-            self.told.push(what());
-        }
-    }
-
-    fn lose(&mut self, count: u64, what: impl FnOnce() -> String) {
-        self.lost += count;
-        self.tell(what);
-    }
-
-    fn double(&mut self, count: u64, what: impl FnOnce() -> String) {
-        self.twice += count;
-        self.tell(what);
-    }
-
     /// Raw events: each acknowledged identity stands there once, and nothing else does.
     pub async fn of_raw(&mut self, store: &Store, truth: &Truth, records: &[Record]) -> anyhow::Result<()> {
         let sql = "SELECT hex(identity), count() FROM events FINAL GROUP BY identity";

@@ -6,13 +6,11 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod compare;
-mod parts;
 mod plan;
 mod producer;
 mod round;
 mod topics;
 mod truth;
-mod workers;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,7 +19,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 
-use parts::Parts;
+use common::parts::Parts;
 use plan::{Fault, Plan};
 use round::{Outcome, Round};
 

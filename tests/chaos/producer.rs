@@ -13,10 +13,10 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use rdkafka::util::Timeout;
 use serde_json::json;
 
+use crate::common::workers::Workers;
 use crate::plan::{Fault, Moment, SENDING};
 use crate::topics::{self, Record, Topics};
 use crate::truth::{Action, Event, SOURCE, Truth};
-use crate::workers::Workers;
 
 /// What a worker remembers of each partition.
 pub const IDENTITY_MEMORY: usize = 200;

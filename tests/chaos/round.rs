@@ -10,14 +10,14 @@ use futures_util::future::try_join_all;
 use uptake::config::Config;
 use uptake::store::{Store, migrate};
 
+use crate::common::differences::Differences;
+use crate::common::parts::Parts;
 use crate::common::proxy::{Inserts, Proxy};
+use crate::common::workers::{Slot, Workers};
 use crate::common::{self, PATIENCE};
-use crate::compare::Differences;
-use crate::parts::Parts;
 use crate::plan::{Fault, Moment, Plan};
 use crate::producer::{IDENTITY_MEMORY, Producer};
 use crate::topics::Topics;
-use crate::workers::{Slot, Workers};
 
 /// A worker that is silent for so long has lost its partitions.
 const SESSION_TIMEOUT: Duration = Duration::from_millis(2_500);

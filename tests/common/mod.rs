@@ -1,8 +1,12 @@
-//! What the tests of every target stand on: the program, its configuration, a place for its data, a proxy.
+//! What the tests of every target stand on: the program, its configuration, a place for its data, parts and
+//! processes that can be killed, a proxy.
 
 #![allow(dead_code, reason = "each target uses a part of it")]
 
+pub mod differences;
+pub mod parts;
 pub mod proxy;
+pub mod workers;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -10,8 +10,9 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::sync::OnceCell;
 use uptake::config::{self, Config};
-use uptake::embedded::engine::{Engine, Running};
-use uptake::embedded::kafka::{Broker, Kafka};
+use uptake::embedded::Child;
+use uptake::embedded::engine::Engine;
+use uptake::embedded::kafka::Kafka;
 use uptake::store::{Store, migrate};
 
 use crate::common;
@@ -23,7 +24,7 @@ pub struct Parts {
     pub kafka: String,
     /// `http://host:port`
     pub clickhouse: String,
-    _children: (Broker, Running),
+    _children: (Child, Child),
 }
 
 /// The shared parts, started by the first call.

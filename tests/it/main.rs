@@ -20,6 +20,8 @@ mod ordinals;
 mod people;
 mod reconcile;
 mod rejected;
+mod rows;
 mod simulate;
+mod standing;
 mod up;
 mod wire;

@@ -157,24 +157,29 @@ async fn a_worker_killed_between_ordinals_and_events_splits_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_whom_two_workers_meet_at_the_same_moment_counts_once() {
     let fixture = Fixture::new().await;
-    let proxy = Proxy::of_table("ordinals", &fixture.config.clickhouse.url, Inserts::HoldBody).await;
-    let settings = [("UPTAKE__CLICKHOUSE__URL", proxy.url.as_str())];
-    let _workers = [Worker::with(&fixture, &settings), Worker::with(&fixture, &settings)];
-    let reporting = "SELECT uniqExact(worker) FROM (SELECT kafka_partition, argMax(worker, updated_at) AS worker \
+    let url = &fixture.config.clickhouse.url;
+    let first = Proxy::of_table("ordinals", url, Inserts::HoldBody).await;
+    let second = Proxy::of_table("ordinals", url, Inserts::HoldBody).await;
+    let _workers = [&first, &second].map(|proxy| Worker::with(&fixture, &[("UPTAKE__CLICKHOUSE__URL", &proxy.url)]));
+    let reporting = "SELECT uniqExact(worker) FROM (SELECT argMax(worker, updated_at) AS worker \
         FROM ingest_progress GROUP BY kafka_partition)";
     eventually("both have partitions", async || fixture.number(reporting).await == 2).await;
     // The key is not the user, whose events come to all partitions.
     for id in 0..200 {
         fixture.produce(&id.to_string(), click(id, "u-1", recently())).await;
     }
-    eventually("both propose", async || proxy.met() >= 2).await;
-    proxy.set(Inserts::Pass);
+    eventually("both propose", async || first.met() > 0 && second.met() > 0).await;
+    first.set(Inserts::Pass);
+    eventually("one goes on", async || {
+        fixture.number("SELECT count() FROM events").await > 0
+    })
+    .await;
+    assert_eq!(fixture.number("SELECT count() FROM split_users").await, 0);
+    second.set(Inserts::Pass);
     eventually_committed(&fixture, 200).await;
     assert_counted_once(&fixture, 200).await;
-    assert_eq!(
-        fixture.number("SELECT uniqExact(ordinal) FROM events").await,
-        2,
-        "nobody was split"
-    );
+    assert_eq!(fixture.number("SELECT uniqExact(ordinal) FROM split_users").await, 2);
+    let unknown = "SELECT count() FROM events WHERE ordinal NOT IN (SELECT ordinal FROM split_users)";
+    assert_eq!(fixture.number(unknown).await, 0);
     assert_eq!(fixture.number(SEVERAL).await, 0);
 }

@@ -124,6 +124,12 @@ async fn refuse_some(fixture: &Fixture) -> String {
     large
 }
 
+/// As after a kill between Kafka's acknowledgement and the note.
+async fn forget_retries(fixture: &Fixture) {
+    let truncated = fixture.store.client().query("TRUNCATE TABLE retries").execute().await;
+    truncated.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_reject_is_listed_once_and_shown_with_everything() {
     let fixture = Fixture::new().await;
@@ -248,14 +254,7 @@ async fn a_retry_sends_the_same_message_and_only_once() {
     assert_eq!(told(&fixture, &["retry", "--reason", "too_large"]), again);
     assert_eq!(messages(&fixture.config.kafka, &topic).len(), before.len());
     assert_eq!(told(&fixture, &["retry", &origin, "--again"]), done);
-    // As after a kill between Kafka's acknowledgement and the note.
-    fixture
-        .store
-        .client()
-        .query("TRUNCATE TABLE retries")
-        .execute()
-        .await
-        .unwrap();
+    forget_retries(&fixture).await;
     assert_eq!(told(&fixture, &["retry", &origin]), done);
     fixture.produce("u-1", click("after", 0)).await;
     eventually_counted(&fixture, 3).await;
@@ -273,14 +272,7 @@ async fn what_is_refused_again_is_another_reject_but_only_one() {
     let retry =
         "1 sent again, 0 skipped because they were before; 1 of them as wrong as before: ingest refuses them again\n";
     assert_eq!(told(&fixture, &["retry", &origin]), retry);
-    // As after a kill between Kafka's acknowledgement and the note.
-    fixture
-        .store
-        .client()
-        .query("TRUNCATE TABLE retries")
-        .execute()
-        .await
-        .unwrap();
+    forget_retries(&fixture).await;
     assert_eq!(told(&fixture, &["retry", &origin]), retry);
     eventually_rejected(&fixture, 6).await;
 
@@ -342,6 +334,8 @@ async fn the_api_counts_rejects_by_reason() {
     ]);
     assert_eq!(body["reasons"], reasons);
     assert_eq!(body["total"], json!({"refused": 8, "retried": 2}));
+    let body = api.ok("/systems/erp/adoption?from=2026-10-05&to=2026-10-06").await;
+    assert_eq!(body["data_quality"]["dead_letters"], 6, "those sent again do not count");
     let body = api.ok("/systems/erp/rejects?from=2026-10-06&to=2026-10-07").await;
     assert_eq!((&body["reasons"], &body["total"]["refused"]), (&json!([]), &json!(0)));
 }

@@ -14,7 +14,8 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::json;
 use tokio::sync::OnceCell;
 use uptake::config::{Config, Mechanism, Secret};
-use uptake::embedded::kafka::{Broker, Kafka};
+use uptake::embedded::Child;
+use uptake::embedded::kafka::Kafka;
 use uptake::store::{Store, topics};
 
 use crate::engine::Engine as OwnEngine;
@@ -36,7 +37,7 @@ struct Secured {
     token: String,
     /// Client certificates.
     certificate: String,
-    _broker: Broker,
+    _broker: Child,
 }
 
 async fn secured() -> &'static Secured {
@@ -345,11 +346,11 @@ async fn a_worker_that_logs_in_by_token_reads_the_token_again_before_it_expires(
 async fn what_is_refused_says_where_and_why_and_not_the_secret() {
     let secured = secured().await;
     let fixture = Fixture::new().await;
-    let worker = async |config: &Config| {
+    let said_by = async |command: &str, config: &Config| {
         let mut program = program(&fixture, config);
         program.env("UPTAKE__KAFKA__CONNECT_TIMEOUT_MS", "5000");
         let mut program = tokio::process::Command::from(program);
-        let ended = program.arg("ingest").kill_on_drop(true).output();
+        let ended = program.arg(command).kill_on_drop(true).output();
         let output = tokio::time::timeout(PATIENCE, ended).await.expect("it ends").unwrap();
         assert_eq!(output.status.code(), Some(1));
         said(&output)
@@ -358,17 +359,19 @@ async fn what_is_refused_says_where_and_why_and_not_the_secret() {
     for mechanism in [Mechanism::Plain, Mechanism::ScramSha256] {
         let mut config = secured.login_config(&fixture, mechanism);
         config.kafka.sasl.password = Secret::new("a-wrong-password-5501");
-        let text = worker(&config).await;
-        assert!(
-            text.contains(&secured.login) && text.contains("uthentication failed"),
-            "{text}"
-        );
-        assert!(!text.contains("a-wrong-password-5501"), "{text}");
+        for command in ["ingest", "api"] {
+            let text = said_by(command, &config).await;
+            assert!(
+                text.contains(&secured.login) && text.contains("uthentication failed"),
+                "{command}: {text}"
+            );
+            assert!(!text.contains("a-wrong-password-5501"), "{command}: {text}");
+        }
     }
 
     let mut config = secured.login_config(&fixture, Mechanism::ScramSha256);
     config.kafka.tls.ca_file = secured.file("stranger.pem");
-    let text = worker(&config).await;
+    let text = said_by("ingest", &config).await;
     assert!(
         text.contains(&secured.login) && text.contains("certificate verify failed"),
         "{text}"
@@ -378,7 +381,7 @@ async fn what_is_refused_says_where_and_why_and_not_the_secret() {
     config.clickhouse.url = behind_tls(secured, &fixture.config.clickhouse.url).await;
     config.clickhouse.ca_file = secured.file("stranger.pem");
     config.clickhouse.connect_timeout_ms = 1_000;
-    let text = worker(&config).await;
+    let text = said_by("ingest", &config).await;
     assert!(
         text.contains(&config.clickhouse.url) && text.contains("certificate verify failed"),
         "{text}"

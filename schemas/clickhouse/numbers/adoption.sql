@@ -29,7 +29,7 @@ FROM
         group_of_user AS group_name,
         sum(is_person) AS entitled_users,
         sum(is_person AND is_active) AS active_users,
-        any(active_set_size) - uniqExactIf(first_ordinal, is_active) AS unentitled_users,
+        toUInt64(any(active_set_size) - uniqExactIf(first_ordinal, is_active)) AS unentitled_users,
         entitled_users > 0 AND entitled_users < {{min_group_size}} AS too_small,
         too_small OR (NOT is_total AND 2 = row_number() OVER (PARTITION BY period_number, is_total ORDER BY too_small DESC, entitled_users, group_name)
             AND 1 = sum(too_small) OVER (PARTITION BY period_number, is_total)) AS suppressed

@@ -1,4 +1,4 @@
--- How far the numbers of a window can be trusted, as one row (product.md, Trust). Dead letters that do not tell their system count for every system.
+-- How far the numbers of a window can be trusted, as one row (product.md, Trust). Dead letters that do not tell their system count for every system; those that were sent again do not count.
 -- users_not_on_roster: users with any event and no roster row, of a person or a service account, on any day of the window.
 CREATE OR REPLACE VIEW data_quality AS
 WITH
@@ -30,6 +30,7 @@ FROM
     SELECT 0, toDateTime64(0, 3, 'UTC'), 0, uniqExact(kafka_topic, kafka_partition, kafka_offset), 0, 0, 0, 0
     FROM rejects
     WHERE system IN ({system:String}, '')
+        AND (kafka_topic, kafka_partition, kafka_offset) NOT IN (SELECT kafka_topic, kafka_partition, kafka_offset FROM retries)
         AND kafka_time >= toDateTime({from:Date}, timezone) AND kafka_time < toDateTime({to:Date}, timezone)
     UNION ALL
     SELECT 0, toDateTime64(0, 3, 'UTC'), 0, 0, clicks_of_feature,

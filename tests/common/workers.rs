@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -98,6 +98,19 @@ impl Slot {
         Ok(())
     }
 
+    /// Of what runs in it.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// How it ended, if it did by itself.
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(match &mut self.child {
+            Some(child) => child.try_wait()?,
+            None => None,
+        })
+    }
+
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
@@ -134,12 +147,10 @@ impl Slot {
     }
 
     fn start_if_ended(&mut self) -> anyhow::Result<()> {
-        if let Some(child) = &mut self.child
-            && child.try_wait()?.is_some()
-        {
-            self.start()?;
+        match self.ended()? {
+            Some(_) => self.start(),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn signal(&self, signal: libc::c_int) {
