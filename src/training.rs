@@ -26,12 +26,7 @@ pub struct Trained {
 
 impl Trainings {
     /// Reads the whole text and tells everything that is wrong in it. `origin` names the text in messages.
-    pub fn parse(
-        text: &str,
-        format: Format,
-        origin: &str,
-        pseudonymizer: &Pseudonymizer,
-    ) -> Result<Self, Problems> {
+    pub fn parse(text: &str, format: Format, origin: &str, pseudonymizer: &Pseudonymizer) -> Result<Self, Problems> {
         let mut problems = Problems::new(origin);
         let mut read: Vec<(Trained, Place, String)> = Vec::new();
         columns::read(text, format, &COLUMNS, &mut problems, |fields, place, problems| {
@@ -94,7 +89,12 @@ mod tests {
     use super::*;
 
     fn parse(text: &str, format: Format) -> Result<Trainings, Problems> {
-        Trainings::parse(text, format, "the body", &Pseudonymizer::new(b"a secret of some length"))
+        Trainings::parse(
+            text,
+            format,
+            "the body",
+            &Pseudonymizer::new(b"a secret of some length"),
+        )
     }
 
     #[test]

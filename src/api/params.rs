@@ -308,6 +308,31 @@ mod tests {
         assert_eq!(window.to.to_string(), "2026-10-29");
     }
 
+    #[test]
+    fn a_month_is_one_that_clickhouse_can_hold() {
+        let month = |text: &str| {
+            let uri = format!("/x?month={text}").parse().unwrap();
+            Parameters::of(&uri).and_then(|mut parameters| parameters.month("month"))
+        };
+        let february = month("2026-02").unwrap().unwrap();
+        assert_eq!(
+            (february.from.to_string(), february.to.to_string()),
+            ("2026-02-01".into(), "2026-03-01".into())
+        );
+        for bad in [
+            "2026-13",
+            "2026-2",
+            "202602",
+            "2026-02-01",
+            "1989-12",
+            "2149-06",
+            "",
+            "+2026-02",
+        ] {
+            assert!(month(bad).is_err(), "{bad}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_query_panics_or_gives_an_empty_window(query in "[a-z0-9=&%_+-]{0,40}", date in "[0-9]{4}-[0-9]{2}-[0-9]{2}") {

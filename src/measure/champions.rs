@@ -181,12 +181,11 @@ pub async fn ask_users(reader: &Reader, mut request: UsersRequest) -> Result<Lis
         .param("month", month.from.to_string())
         .param("group", &filter.group)
         .param("after", page.start())
-        .param("limit", page.limit);
-    let (users, data_quality) =
+        .param("limit", page.asked());
+    let (mut users, data_quality) =
         tokio::try_join!(reader.rows::<Champion>(question), quality::ask(reader, &system, month))?;
-    let last = users.last().map(|user| user.user.as_str());
     Ok(Listing::Users(ChampionUsers {
-        next_cursor: page.next(month.from, &system, users.len(), last),
+        next_cursor: page.cut(&mut users, |user| &user.user, month.from, &system),
         window: month.answer(&system),
         system: system.name,
         group: GroupKey::new(filter.by, filter.group),

@@ -287,13 +287,13 @@ pub async fn ask_users(reader: &Reader, mut request: UsersRequest) -> Result<Lis
         .param("state", state.word())
         .param("group", &filter.group)
         .param("after", page.start())
-        .param("limit", page.limit);
-    let (rows, data_quality) = tokio::try_join!(
+        .param("limit", page.asked());
+    let (mut rows, data_quality) = tokio::try_join!(
         reader.rows::<UserRow>(question),
         quality::ask(reader, &system, day(on, &system))
     )?;
     Ok(Listing::Users(Users {
-        next_cursor: page.next(on, &system, rows.len(), rows.last().map(|row| row.user.as_str())),
+        next_cursor: page.cut(&mut rows, |row| &row.user, on, &system),
         system: system.name,
         state,
         on,

@@ -99,12 +99,24 @@ impl Page {
         self.after.as_ref().map_or(nobody, |after| &after.user)
     }
 
-    /// The cursor after `last`, unless the page of `length` users shows that there is nobody behind it.
-    pub fn next(&self, on: Date, system: &SystemContext, length: usize, last: Option<&str>) -> Option<String> {
-        let full = u32::try_from(length).is_ok_and(|length| length >= self.limit);
-        let user = last.filter(|_| full)?.to_owned();
-        let roster = system.roster;
-        Some(Cursor { on, roster, user }.to_string())
+    /// How many users to ask for: one more than the page holds, which tells whether there is a next one.
+    pub fn asked(&self) -> u32 {
+        self.limit + 1
+    }
+
+    /// Drops what is beyond the page, and tells where the next one begins if there was anything.
+    pub fn cut<T>(&self, users: &mut Vec<T>, name: fn(&T) -> &str, on: Date, system: &SystemContext) -> Option<String> {
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        if users.len() <= limit {
+            return None;
+        }
+        users.truncate(limit);
+        let cursor = |last: &T| Cursor {
+            on,
+            roster: system.roster,
+            user: name(last).to_owned(),
+        };
+        users.last().map(|last| cursor(last).to_string())
     }
 }
 
