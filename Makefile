@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := build
 ROUNDS ?= 20
 SEED ?= 1
-.PHONY: tools build demo smoke test chaos outage fuzz bench bench-peers lint audit
+.PHONY: tools build demo smoke test chaos outage fuzz bench bench-peers lint audit check-api
 
 tools: ## Fetch Apache Kafka and ClickHouse's embedded engine into .cache, and missing Debian packages
 	@deploy/local/fetch.sh
@@ -42,6 +42,9 @@ audit: ## Check dependencies: advisories, licences, unused ones
 	cargo install --quiet --locked --root .cache cargo-deny cargo-machete
 	.cache/bin/cargo-machete
 	.cache/bin/cargo-deny check
+
+check-api: build ## Ask a running API whatever its description allows and forbids (schemathesis, from PyPI)
+	@tests/check-api.sh
 
 bench: tools ## Measure speed and memory against the real broker and engine; table, and target/bench.json
 	cargo bench --locked --bench pipeline

@@ -16,8 +16,10 @@ use serde::Deserialize;
 
 use crate::error::BadInput;
 
+mod access;
 mod wire;
 
+pub use access::{Api, Limits, Oidc, Role, secure_url};
 pub use wire::{Mechanism, Sasl, Tls};
 
 /// The commented defaults, which `uptake config` prints.
@@ -111,14 +113,6 @@ pub struct Reconcile {
     pub days_per_run: usize,
 }
 
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Api {
-    pub listen: SocketAddr,
-    pub tokens: Vec<Token>,
-    pub max_body_bytes: usize,
-}
-
 /// `POST /api/v1/events`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -127,31 +121,6 @@ pub struct Collector {
     pub max_events: usize,
     pub queue_bytes: usize,
     pub timeout_ms: u64,
-}
-
-/// A bearer token as configured: never the token, only its SHA-256 in lower-case hex.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Token {
-    pub name: String,
-    pub role: Role,
-    pub sha256: String,
-}
-
-/// What a token may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// Aggregates only.
-    Viewer,
-    /// Pseudonymous lists too.
-    Analyst,
-    /// The audit log, erasure, re-identification.
-    Privacy,
-    /// Only sending events.
-    Producer,
-    /// Everything, including definitions and rosters.
-    Admin,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -176,6 +145,7 @@ pub struct Retention {
     pub rejects_days: u32,
     pub user_months: u32,
     pub aggregate_months: u32,
+    pub audit_months: u32,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -271,6 +241,7 @@ impl Config {
     fn validate(&self) -> Result<(), BadInput> {
         self.kafka.validate()?;
         self.clickhouse.validate()?;
+        self.api.validate()?;
         let p = &self.privacy;
         let i = &self.ingest;
         let refuse = |key: &str, value: &dyn fmt::Display, expected: &str| {
@@ -316,6 +287,7 @@ impl Config {
             ("retention.rejects_days", self.retention.rejects_days as usize),
             ("retention.user_months", self.retention.user_months as usize),
             ("retention.aggregate_months", self.retention.aggregate_months as usize),
+            ("retention.audit_months", self.retention.audit_months as usize),
         ] {
             if value == 0 {
                 return refuse(key, &value, "at least 1");
@@ -351,22 +323,6 @@ impl Config {
                 &self.kafka.rejected_topic,
                 "another topic than kafka.topic",
             );
-        }
-        if self.api.tokens.is_empty() && !self.api.listen.ip().is_loopback() {
-            return refuse(
-                "api.listen",
-                &self.api.listen,
-                "a loopback address while api.tokens is empty (make one with `uptake token create`)",
-            );
-        }
-        for token in &self.api.tokens {
-            if token.sha256.len() != 64 || !token.sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
-                return refuse(
-                    "api.tokens.sha256",
-                    &token.sha256,
-                    "64 hexadecimal digits, as printed by `uptake token create`",
-                );
-            }
         }
         Ok(())
     }
@@ -417,6 +373,7 @@ impl Config {
         }
         self.kafka.resolve_files()?;
         self.clickhouse.resolve_files()?;
+        self.api.oidc.resolve_files()?;
         self.privacy.secret = self.read_secret()?;
         Ok(self)
     }

@@ -10,6 +10,7 @@
 //!
 //! Imports point one way: `main → ingest | api | import | rejected | simulate → reconcile | measure → store → event → config`.
 
+pub mod access;
 pub mod api;
 pub mod calendar;
 pub mod columns;

@@ -7,7 +7,8 @@ use clap::{Parser, Subcommand};
 use uptake::config::Config;
 use uptake::error::BadInput;
 use uptake::{
-    api, definition, embedded, import, ingest, lifecycle, reconcile, rejected, roster, simulate, store, telemetry,
+    access, api, definition, embedded, import, ingest, lifecycle, reconcile, rejected, roster, simulate, store,
+    telemetry,
 };
 
 /// Tells a company whether its enterprise software is really used after go-live.
@@ -45,8 +46,8 @@ enum Command {
     Smoke(simulate::smoke::Args),
     /// Compare the rollups with the raw events and repair what differs
     Reconcile(reconcile::Args),
-    /// Make a bearer token for the API
-    Token(api::token::Args),
+    /// The bearer tokens of the API: make, list, revoke
+    Token(access::command::Args),
     /// Run ClickHouse's embedded engine alone, behind ClickHouse's HTTP interface
     Clickhouse(embedded::clickhouse::Args),
     /// Print every setting with its default
@@ -83,7 +84,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Simulate(args) => simulate::run(config, args, shutdown).await,
             Command::Smoke(args) => simulate::smoke::run(config, args, shutdown).await,
             Command::Reconcile(args) => reconcile::run(config.resolve()?, args, shutdown).await,
-            Command::Token(args) => api::token::run(&args),
+            Command::Token(args) => access::command::run(config.resolve()?, args).await,
             Command::Clickhouse(args) => embedded::clickhouse::run(config, args, shutdown).await,
             Command::Config => {
                 print!("{}", uptake::config::DEFAULTS);

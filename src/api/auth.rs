@@ -1,133 +1,137 @@
-//! Bearer tokens: who asks, and whether the role may.
+//! What stands before every route: who asks, how much they have asked, whether they may.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::http::header::AUTHORIZATION;
+use axum::RequestPartsExt;
+use axum::extract::{ConnectInfo, FromRequestParts, Query, RawPathParams, Request, State};
+use axum::http::header::{AUTHORIZATION, HOST};
+use axum::http::request::Parts;
+use axum::http::uri::Authority;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 
 use super::error::Error;
-use crate::config::{Role, Token};
+use crate::access::{Caller, Denied, Gate, Right, Scope, Who};
 
-/// The tokens of the configuration. Without any, everybody is an administrator: the API then listens on loopback only.
-#[derive(Debug, Clone)]
-pub struct Tokens(Arc<[Known]>);
-
-#[derive(Debug)]
-struct Known {
-    name: String,
-    role: Role,
-    sha256: String,
+/// Who may pass to a route.
+#[derive(Clone)]
+pub struct Rule {
+    pub gate: Arc<Gate>,
+    pub right: Right,
 }
 
-impl Tokens {
-    pub fn new(tokens: &[Token]) -> Self {
-        let known = |token: &Token| Known {
-            name: token.name.clone(),
-            role: token.role,
-            sha256: token.sha256.to_ascii_lowercase(),
-        };
-        Self(tokens.iter().map(known).collect())
-    }
-
-    /// The role of the token in an `Authorization` header. Every known token is compared, in constant time.
-    fn role(&self, header: Option<&str>) -> Result<Role, Error> {
-        if self.0.is_empty() {
-            return Ok(Role::Admin);
+/// Lets a request pass to whom the rule allows it, and tells the handler who that is.
+///
+/// Restrictions are enforced here too, from path and query alone, so that a refusal tells nothing of what exists and no handler can forget
+/// them: a `{system}` in the path must be one of the caller's, and for numbers every `unit` of the filter.
+pub async fn require(State(rule): State<Rule>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    match admitted(&rule, &mut parts).await {
+        Ok(caller) => {
+            parts.extensions.insert(caller);
+            next.run(Request::from_parts(parts, body)).await
         }
-        let token = header
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| token.trim())
-            .ok_or(Error::Unauthenticated)?;
-        let hash = hash(token);
-        let mut found = None;
-        for known in self.0.iter() {
-            if bool::from(known.sha256.as_bytes().ct_eq(hash.as_bytes())) {
-                found = Some(known);
-            }
-        }
-        let known = found.ok_or(Error::Unauthenticated)?;
-        tracing::debug!(token = known.name, "authenticated");
-        Ok(known.role)
-    }
-}
-
-/// SHA-256 in lower-case hex, as the configuration holds it.
-pub fn hash(token: &str) -> String {
-    Sha256::digest(token.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
-}
-
-/// Who may read aggregates.
-pub async fn require_viewer(tokens: State<Tokens>, request: Request, next: Next) -> Response {
-    require(tokens, request, next, |role| role != Role::Producer).await
-}
-
-/// Who may read pseudonymous lists.
-pub async fn require_analyst(tokens: State<Tokens>, request: Request, next: Next) -> Response {
-    require(tokens, request, next, |role| {
-        matches!(role, Role::Analyst | Role::Privacy | Role::Admin)
-    })
-    .await
-}
-
-/// Who may change definitions and rosters.
-pub async fn require_admin(tokens: State<Tokens>, request: Request, next: Next) -> Response {
-    require(tokens, request, next, |role| role == Role::Admin).await
-}
-
-/// Who may send events.
-pub async fn require_producer(tokens: State<Tokens>, request: Request, next: Next) -> Response {
-    require(tokens, request, next, |role| {
-        matches!(role, Role::Producer | Role::Admin)
-    })
-    .await
-}
-
-async fn require(State(tokens): State<Tokens>, request: Request, next: Next, may: fn(Role) -> bool) -> Response {
-    let header = request
-        .headers()
-        .get(AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
-    match tokens.role(header) {
-        Ok(role) if may(role) => next.run(request).await,
-        Ok(role) => Error::Forbidden(role).into_response(),
         Err(error) => error.into_response(),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+async fn admitted(rule: &Rule, parts: &mut Parts) -> Result<Caller, Error> {
+    let caller = known(&rule.gate, parts).await?;
+    let limits = &rule.gate.limits;
+    limits
+        .request(&caller.who, rule.right)
+        .map_err(Error::TooManyRequests)?;
+    allowed(&caller, rule.right, parts).await?;
+    tracing::debug!(who = %caller.who, "let in");
+    Ok(caller)
+}
 
-    #[test]
-    fn a_token_is_known_by_its_hash() {
-        // FIPS 180-2, appendix B.1.
-        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(hash("abc"), abc);
-        let tokens = Tokens::new(&[Token {
-            name: "grafana".to_owned(),
-            role: Role::Viewer,
-            sha256: abc.to_ascii_uppercase(),
-        }]);
-        assert_eq!(tokens.role(Some("Bearer abc")).ok(), Some(Role::Viewer));
-        for refused in [
-            None,
-            Some("Bearer abd"),
-            Some("Bearer "),
-            Some("abc"),
-            Some("Basic abc"),
-        ] {
-            assert!(
-                matches!(tokens.role(refused), Err(Error::Unauthenticated)),
-                "{refused:?}"
-            );
+async fn known(gate: &Gate, parts: &mut Parts) -> Result<Caller, Error> {
+    let header = parts.headers.get(AUTHORIZATION);
+    // What is no text is no token.
+    let header = header.map(|value| value.to_str().unwrap_or_default());
+    match gate.caller(header).await {
+        Ok(caller) => Ok(caller),
+        Err(Denied::Undecided(cause)) => Err(Error::AccessUndecided(cause)),
+        Err(Denied::Unknown(why)) => {
+            tracing::debug!(why, "nobody was let in");
+            let ConnectInfo(address) = parts.extract::<ConnectInfo<SocketAddr>>().await.map_err(internal)?;
+            gate.limits.refusal(address.ip()).map_err(Error::TooManyRequests)?;
+            Err(Error::Unauthenticated)
         }
+    }
+}
+
+async fn allowed(caller: &Caller, right: Right, parts: &mut Parts) -> Result<(), Error> {
+    let forbidden = |why: &str| Err(Error::Forbidden(why.to_owned()));
+    if caller.who == Who::Anybody && !is_for_this_machine(parts) {
+        return forbidden("without api.authentication only this machine is answered: ask localhost or its address");
+    }
+    if !caller.may(right) {
+        return forbidden("your role may not do this");
+    }
+    let system = system_of_path(parts).await?;
+    if let Some(system) = system.filter(|system| !caller.systems.allows(system)) {
+        return forbidden(&format!("you may not ask about the system {system:?}"));
+    }
+    match right {
+        Right::ReadNumbers | Right::ReadLists if !caller.may_see_units(&units_of_query(parts)) => {
+            forbidden("you may only ask about your units: give them as unit=")
+        }
+        Right::Change if caller.units != Scope::All => forbidden("you may not change what is about all units"),
+        Right::ReadAudit if (&caller.systems, &caller.units) != (&Scope::All, &Scope::All) => {
+            forbidden("you may not read what is about all systems and units")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A page of another site that points its own name at this machine gets the browser of somebody here to ask us. It cannot change what `Host`
+/// says, which is that name.
+fn is_for_this_machine(parts: &Parts) -> bool {
+    let host = parts
+        .headers
+        .get(HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or_default();
+    let authority = host.parse::<Authority>();
+    let Some(name) = authority.as_ref().ok().map(Authority::host) else {
+        return host.is_empty();
+    };
+    let is_address = name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+    is_address || name.eq_ignore_ascii_case("localhost")
+}
+
+async fn system_of_path(parts: &mut Parts) -> Result<Option<String>, Error> {
+    let path = parts.uri.path().to_owned();
+    let params = parts.extract::<RawPathParams>().await;
+    let params = params.map_err(|_| Error::UnknownPath(path))?;
+    let system = params.iter().find(|(name, _)| *name == "system");
+    Ok(system.map(|(_, value)| value.to_owned()))
+}
+
+/// What cannot be read filters nothing.
+fn units_of_query(parts: &Parts) -> Vec<String> {
+    let pairs = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
+    let pairs = pairs.map_or_else(|_| Vec::new(), |Query(pairs)| pairs);
+    pairs
+        .into_iter()
+        .filter(|(name, _)| name == "unit")
+        .map(|(_, unit)| unit)
+        .collect()
+}
+
+fn internal(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Internal(error.into())
+}
+
+/// Only on routes behind [`require`].
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        let caller = parts.extensions.get().cloned();
+        caller.ok_or_else(|| Error::Internal(anyhow::anyhow!("a route without a rule")))
     }
 }

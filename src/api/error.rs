@@ -2,15 +2,18 @@
 //! Causes are logged here, once, and never returned.
 
 use axum::Json;
+use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::config::Role;
+use super::code::Code;
+use crate::access::Wait;
 use crate::error::Problem;
 use crate::measure;
+
+pub const PROBLEM: &str = "application/problem+json";
 
 /// The body of every answer that is not a success: `application/problem+json`.
 #[derive(Debug, Serialize, ToSchema)]
@@ -22,7 +25,7 @@ pub struct ProblemDetails {
     title: &'static str,
     status: u16,
     /// Stable; programs may rely on it.
-    code: &'static str,
+    code: Code,
     /// For people.
     detail: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -68,6 +71,11 @@ pub enum Error {
         given: String,
         expected: &'static str,
     },
+    /// No format that there is satisfies `Accept`.
+    NotAcceptable {
+        given: String,
+        expected: String,
+    },
     BodyTooLarge {
         limit_bytes: usize,
     },
@@ -78,11 +86,15 @@ pub enum Error {
     QueueFull,
     /// Kafka has not acknowledged every event, and never will.
     NotAcknowledged(anyhow::Error),
+    /// Whether the token is known cannot be told.
+    AccessUndecided(anyhow::Error),
     /// No token, or one that is not known.
     Unauthenticated,
-    Forbidden(Role),
+    /// In words that tell nothing of what exists.
+    Forbidden(String),
     /// A list of users of a group that is too small to show.
     Suppressed,
+    TooManyRequests(Wait),
     UnknownSystem(String),
     UnknownPath(String),
     WrongMethod(String),
@@ -143,28 +155,30 @@ impl Error {
         }
     }
 
-    fn status_and_code(&self) -> (StatusCode, &'static str) {
-        use StatusCode as S;
+    fn code(&self) -> Code {
         match self {
-            Self::InvalidParameter(_) => (S::BAD_REQUEST, "invalid_parameter"),
-            Self::InvalidWindow(_) => (S::UNPROCESSABLE_ENTITY, "invalid_window"),
-            Self::UnreadableBody(_) => (S::BAD_REQUEST, "unreadable_body"),
-            Self::InvalidDocument(_) => (S::UNPROCESSABLE_ENTITY, "invalid_document"),
-            Self::InvalidEvents(_) => (S::UNPROCESSABLE_ENTITY, "invalid_events"),
-            Self::UnsupportedMediaType { .. } => (S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
-            Self::BodyTooLarge { .. } => (S::PAYLOAD_TOO_LARGE, "body_too_large"),
-            Self::TooManyEvents { .. } => (S::PAYLOAD_TOO_LARGE, "too_many_events"),
-            Self::QueueFull => (S::TOO_MANY_REQUESTS, "queue_full"),
-            Self::NotAcknowledged(_) => (S::SERVICE_UNAVAILABLE, "not_acknowledged"),
-            Self::Unauthenticated => (S::UNAUTHORIZED, "unauthenticated"),
-            Self::Forbidden(_) => (S::FORBIDDEN, "forbidden"),
-            Self::Suppressed => (S::FORBIDDEN, "suppressed"),
-            Self::UnknownSystem(_) => (S::NOT_FOUND, "unknown_system"),
-            Self::UnknownPath(_) => (S::NOT_FOUND, "unknown_path"),
-            Self::WrongMethod(_) => (S::METHOD_NOT_ALLOWED, "wrong_method"),
-            Self::Unavailable(_) => (S::SERVICE_UNAVAILABLE, "storage_unavailable"),
-            Self::Deadline(_) => (S::SERVICE_UNAVAILABLE, "deadline_exceeded"),
-            Self::Internal(_) => (S::INTERNAL_SERVER_ERROR, "internal_error"),
+            Self::InvalidParameter(_) => Code::InvalidParameter,
+            Self::InvalidWindow(_) => Code::InvalidWindow,
+            Self::UnreadableBody(_) => Code::UnreadableBody,
+            Self::InvalidDocument(_) => Code::InvalidDocument,
+            Self::InvalidEvents(_) => Code::InvalidEvents,
+            Self::UnsupportedMediaType { .. } => Code::UnsupportedMediaType,
+            Self::NotAcceptable { .. } => Code::NotAcceptable,
+            Self::BodyTooLarge { .. } => Code::BodyTooLarge,
+            Self::TooManyEvents { .. } => Code::TooManyEvents,
+            Self::TooManyRequests(_) => Code::TooManyRequests,
+            Self::QueueFull => Code::QueueFull,
+            Self::NotAcknowledged(_) => Code::NotAcknowledged,
+            Self::Unauthenticated => Code::Unauthenticated,
+            Self::Forbidden(_) => Code::Forbidden,
+            Self::Suppressed => Code::Suppressed,
+            Self::AccessUndecided(_) => Code::AccessUndecided,
+            Self::UnknownSystem(_) => Code::UnknownSystem,
+            Self::UnknownPath(_) => Code::UnknownPath,
+            Self::WrongMethod(_) => Code::WrongMethod,
+            Self::Unavailable(_) => Code::StorageUnavailable,
+            Self::Deadline(_) => Code::DeadlineExceeded,
+            Self::Internal(_) => Code::InternalError,
         }
     }
 
@@ -181,6 +195,7 @@ impl Error {
             Self::UnsupportedMediaType { given, expected } => {
                 format!("Content-Type {given:?}: expected {expected}")
             }
+            Self::NotAcceptable { given, expected } => format!("Accept {given:?}: this can be told as {expected}"),
             Self::BodyTooLarge { limit_bytes } => format!("the body is larger than {limit_bytes} bytes"),
             Self::TooManyEvents { limit } => format!("the batch has more than {limit} events; send it in parts"),
             Self::QueueFull => "no event was taken: too many wait for Kafka; send the request again later".to_owned(),
@@ -188,10 +203,12 @@ impl Error {
                 those that arrived are known by source and id, and count once"
                 .to_owned(),
             Self::Unauthenticated => "send a token of this installation: Authorization: Bearer <token>".to_owned(),
-            Self::Forbidden(role) => format!("the role {role:?} may not do this").to_lowercase(),
+            Self::AccessUndecided(_) => "whether this token is known cannot be told now; try again later".to_owned(),
+            Self::Forbidden(why) => why.clone(),
             Self::Suppressed => {
                 "the group has too few people, or would reveal one that has, to list any of them".to_owned()
             }
+            Self::TooManyRequests(wait) => format!("too many requests; come again in {} s", wait.seconds()),
             Self::UnknownSystem(system) => {
                 format!("system {system:?} has no definition, no roster and no events")
             }
@@ -219,14 +236,22 @@ fn counted(n: usize, noun: &str) -> String {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let (status, code) = self.status_and_code();
-        if let Self::Unavailable(cause) | Self::NotAcknowledged(cause) | Self::Deadline(cause) | Self::Internal(cause) =
-            &self
+        let code = self.code();
+        let status = code.status();
+        if let Self::AccessUndecided(cause)
+        | Self::Unavailable(cause)
+        | Self::NotAcknowledged(cause)
+        | Self::Deadline(cause)
+        | Self::Internal(cause) = &self
         {
-            tracing::error!(code, cause = format!("{cause:#}"), "a request failed");
+            tracing::error!(?code, cause = format!("{cause:#}"), "a request failed");
         }
         let unauthenticated = matches!(self, Self::Unauthenticated);
-        let again = matches!(self, Self::QueueFull | Self::NotAcknowledged(_));
+        let again_after = match &self {
+            Self::QueueFull | Self::NotAcknowledged(_) | Self::AccessUndecided(_) | Self::Unavailable(_) => Some(1),
+            Self::TooManyRequests(wait) => Some(wait.seconds()),
+            _ => None,
+        };
         let problem = ProblemDetails {
             kind: "about:blank",
             title: status.canonical_reason().unwrap_or("Error"),
@@ -237,12 +262,12 @@ impl IntoResponse for Error {
         };
         let mut response = (status, Json(problem)).into_response();
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM));
         if unauthenticated {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"uptake\""));
         }
-        if again {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = again_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

@@ -1,13 +1,16 @@
 //! `GET /api/v1/systems/{system}/logins`
 
-use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::Uri;
+use axum::response::Response;
+use serde::Serialize;
 
 use super::App;
-use super::error::{Error, ProblemDetails};
-use super::params::{ByParams, Parameters, WindowParams};
-use crate::measure::logins::{self, Logins, Request};
+use super::error::Error;
+use super::params::{ByParams, Parameters, SystemParam, SystemPath, WindowParams};
+use super::reply::Reply;
+use super::table::{Table, Text};
+use crate::measure::logins::{self, LoginFrequency, Logins, Request};
 use crate::measure::{Choice, Dimension};
 
 /// Login frequency: working days with a successful login, per entitled person.
@@ -15,18 +18,97 @@ use crate::measure::{Choice, Dimension};
     get,
     path = "/api/v1/systems/{system}/logins",
     tag = "adoption",
-    params(("system" = String, Path), WindowParams, ByParams),
-    responses(
-        (status = 200, body = Logins),
-        (status = "default", body = ProblemDetails, content_type = "application/problem+json")
-    )
+    params(SystemParam, WindowParams, ByParams),
+    responses((
+        status = 200,
+        body = Logins,
+        example = json!({
+            "system": "erp", "by": "unit",
+            "window": {"from": "2026-10-04", "to": "2026-11-01", "timezone": "Asia/Shanghai"},
+            "groups": [{
+                "unit": "Sales", "entitled": 412, "never": 6, "mean": 11.2, "median": 12.0, "suppressed": false,
+                "buckets": {"0": 41, "1-3": 40, "4-10": 110, "11+": 221}
+            }],
+            "total": {
+                "entitled": 2010, "never": 31, "mean": 10.4, "median": 11.0, "suppressed": false,
+                "buckets": {"0": 190, "1-3": 205, "4-10": 590, "11+": 1025}
+            },
+            "data_quality": {
+                "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+            }
+        })
+    ))
 )]
-pub async fn get_logins(State(app): State<App>, Path(system): Path<String>, uri: Uri) -> Result<Json<Logins>, Error> {
+pub async fn get_logins(
+    State(app): State<App>,
+    SystemPath(system): SystemPath,
+    uri: Uri,
+    reply: Reply,
+) -> Result<Response, Error> {
     let mut parameters = Parameters::of(&uri)?;
     let by = parameters.choice("by", Dimension::ALL)?.unwrap_or(Dimension::None);
     let system = app.system(system).await?;
     let window = parameters.window(&system, app.retention.user_months)?;
     parameters.finish()?;
     let request = Request { system, window, by };
-    Ok(Json(logins::ask(&app.reader, request).await?))
+    reply.table(&logins::ask(&app.reader, request).await?)
+}
+
+/// A group, or the total.
+#[derive(Serialize)]
+pub struct Row<'t> {
+    group: Option<Text<'t>>,
+    is_total: bool,
+    entitled: Option<u64>,
+    never: Option<u64>,
+    days_0: Option<u64>,
+    days_1_3: Option<u64>,
+    days_4_10: Option<u64>,
+    days_11: Option<u64>,
+    mean: Option<f64>,
+    median: Option<f64>,
+    suppressed: bool,
+}
+
+impl Table for Logins {
+    const COLUMNS: &'static [&'static str] = &[
+        "group",
+        "is_total",
+        "entitled",
+        "never",
+        "days_0",
+        "days_1_3",
+        "days_4_10",
+        "days_11",
+        "mean",
+        "median",
+        "suppressed",
+    ];
+    type Row<'t> = Row<'t>;
+
+    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        let groups = self
+            .groups
+            .iter()
+            .map(|group| row(group.key.name(), false, &group.frequency));
+        groups.chain([row(None, true, &self.total)])
+    }
+}
+
+fn row<'t>(group: Option<&'t str>, is_total: bool, frequency: &LoginFrequency) -> Row<'t> {
+    let buckets = frequency.buckets.as_ref();
+    Row {
+        group: group.map(Text),
+        is_total,
+        entitled: frequency.entitled,
+        never: frequency.never,
+        days_0: buckets.map(|buckets| buckets.none),
+        days_1_3: buckets.map(|buckets| buckets.few),
+        days_4_10: buckets.map(|buckets| buckets.some),
+        days_11: buckets.map(|buckets| buckets.many),
+        mean: frequency.mean,
+        median: frequency.median,
+        suppressed: frequency.suppressed,
+    }
 }

@@ -1,22 +1,28 @@
 //! The HTTP API: every route and layer on this page.
 
 mod adoption;
-pub mod auth;
+mod audit;
+mod auth;
 mod champions;
+mod code;
 mod docs;
 mod error;
 mod events;
 mod features;
 mod heatmap;
 mod lifecycle;
+mod list;
 mod logins;
+mod manners;
 mod observe;
+mod page;
 mod params;
 mod rejects;
+mod reply;
 mod retention;
 mod stickiness;
 mod systems;
-pub mod token;
+mod table;
 mod training;
 
 use std::net::SocketAddr;
@@ -25,9 +31,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{Method, Uri};
-use axum::middleware::from_fn_with_state;
-use axum::serve::{Listener, ListenerExt};
+use axum::http::Uri;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::serve::{ListenerExt, TapIo};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -38,9 +44,10 @@ use utoipa_axum::routes;
 
 pub use self::events::Mode;
 
-use self::auth::Tokens;
+use self::auth::Rule;
 use self::error::Error;
 use self::events::Collector;
+use crate::access::{Gate, Right};
 use crate::config::{Config, Kafka, Retention};
 use crate::measure::{Reader, SystemContext};
 use crate::metrics::Metrics;
@@ -83,11 +90,19 @@ impl App {
 }
 
 /// Every route that answers questions or takes documents or events, with its description.
-fn routes(config: &Config) -> OpenApiRouter<App> {
-    let tokens = Tokens::new(&config.api.tokens);
-    let read = OpenApiRouter::with_openapi(docs::Description::openapi())
+fn routes(config: &Config, gate: &Arc<Gate>) -> OpenApiRouter<App> {
+    let only = |right| {
+        let gate = gate.clone();
+        from_fn_with_state(Rule { gate, right }, auth::require)
+    };
+    let deadline = Duration::from_millis(config.clickhouse.query_timeout_ms);
+    let within_deadline = from_fn_with_state(deadline, manners::within);
+    let definitions = OpenApiRouter::with_openapi(docs::Description::openapi())
         .routes(routes!(systems::get_systems))
         .routes(routes!(systems::get_system))
+        .layer(within_deadline.clone())
+        .layer(only(Right::ReadDefinitions));
+    let numbers = OpenApiRouter::new()
         .routes(routes!(adoption::get_adoption))
         .routes(routes!(logins::get_logins))
         .routes(routes!(stickiness::get_stickiness))
@@ -99,42 +114,52 @@ fn routes(config: &Config) -> OpenApiRouter<App> {
         .routes(routes!(heatmap::get_hour_heatmap))
         .routes(routes!(heatmap::get_feature_heatmap))
         .routes(routes!(rejects::get_rejects))
-        .layer(from_fn_with_state(tokens.clone(), auth::require_viewer));
-    let list = OpenApiRouter::new()
+        .layer(within_deadline.clone())
+        .layer(only(Right::ReadNumbers));
+    let lists = OpenApiRouter::new()
         .routes(routes!(lifecycle::get_users))
         .routes(routes!(champions::get_champion_users))
-        .layer(from_fn_with_state(tokens.clone(), auth::require_analyst));
+        .layer(within_deadline.clone())
+        .layer(only(Right::ReadLists));
+    let audit = OpenApiRouter::new()
+        .routes(routes!(audit::get_audit))
+        .layer(within_deadline)
+        .layer(only(Right::ReadAudit));
     let write = OpenApiRouter::new()
         .routes(routes!(systems::put_system))
         .routes(routes!(systems::put_roster))
         .routes(routes!(training::put_training))
-        .layer(from_fn_with_state(tokens.clone(), auth::require_admin));
+        .layer(only(Right::Change));
     let send = OpenApiRouter::new()
         .routes(routes!(events::post_events))
         .layer(DefaultBodyLimit::max(config.collector.max_body_bytes))
-        .layer(from_fn_with_state(tokens, auth::require_producer));
-    read.merge(list).merge(write).merge(send)
+        .layer(only(Right::Send));
+    definitions.merge(numbers).merge(lists).merge(audit).merge(write).merge(send)
 }
 
 /// The whole API with all its layers, outermost last.
 fn router(config: &Config, store: &Store, metrics: Arc<Metrics>) -> anyhow::Result<Router> {
     let app = App::new(config, store, &metrics)?;
-    let (routes, description) = routes(config).with_state(app).split_for_parts();
+    let gate = Arc::new(Gate::new(&config.api, store)?);
+    let (routes, description) = routes(config, &gate).with_state(app).split_for_parts();
     let router = routes
-        .merge(docs::pages(description))
+        .merge(docs::pages(docs::complete(description)))
         .fallback(|uri: Uri| async move { Error::UnknownPath(uri.path().to_owned()) })
-        .method_not_allowed_fallback(|method: Method| async move { Error::WrongMethod(method.to_string()) })
+        .method_not_allowed_fallback(manners::other_method)
         .layer(DefaultBodyLimit::max(config.api.max_body_bytes))
         .layer(CatchPanicLayer::custom(observe::panicked))
         .layer(CompressionLayer::new())
+        .layer(from_fn(manners::protect))
         .layer(from_fn_with_state(metrics, observe::count));
     Ok(router)
 }
 
 /// The OpenAPI description as checked in at `schemas/openapi.json`.
 pub fn description() -> anyhow::Result<String> {
-    let (_, description) = routes(&Config::load(None)?).split_for_parts();
-    Ok(description.to_pretty_json()? + "\n")
+    let config = Config::load(None)?;
+    let gate = Gate::new(&config.api, &Store::new(&config.clickhouse))?;
+    let (_, description) = routes(&config, &Arc::new(gate)).split_for_parts();
+    Ok(docs::complete(description).to_pretty_json()? + "\n")
 }
 
 /// `uptake api`: the API and its operations port, until `shutdown` is cancelled.
@@ -175,14 +200,15 @@ pub async fn serve(
     let store = Store::new(&config.clickhouse);
     let address = listener.local_addr()?;
     tracing::info!("the API listens on http://{address}, its description is at http://{address}/docs");
-    axum::serve(without_delay(listener), router(&config, &store, metrics)?)
+    let router = router(&config, &store, metrics)?.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(without_delay(listener), router)
         .with_graceful_shutdown(shutdown.cancelled_owned())
         .await?;
     Ok(())
 }
 
 /// Small answers go out at once instead of waiting for the acknowledgement of the one before.
-fn without_delay(listener: TcpListener) -> impl Listener<Io = TcpStream, Addr = SocketAddr> {
+fn without_delay(listener: TcpListener) -> TapIo<TcpListener, fn(&mut TcpStream)> {
     listener.tap_io(|connection| {
         if let Err(error) = connection.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY cannot be set");

@@ -2,33 +2,44 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
-use axum::extract::Query;
+use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::Uri;
+use axum::http::request::Parts;
 use jiff::civil::Date;
 use utoipa::IntoParams;
+use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, Type};
 
 use super::error::Error;
 use crate::event::is_system_name;
-use crate::measure::list::{Cursor, Filter, Listing, Page};
 use crate::measure::window::{FIRST_DAY, LAST_DAY};
 use crate::measure::{Choice, Dimension, Frame, SystemContext, Window};
 
-/// How a window is asked for. Only documents: [`Parameters::window`] reads it.
+/// Documents the system in a path. Only documents: [`SystemPath`] reads it.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "a description for OpenAPI")]
+pub struct SystemParam {
+    /// The key of the system.
+    #[param(example = "erp", pattern = "^[a-z0-9][a-z0-9_-]{0,63}$")]
+    system: String,
+}
+
+/// Documents how a window is asked for. Only documents: [`Parameters::window`] reads it.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "a description for OpenAPI")]
 pub struct WindowParams {
     /// First local day; together with `to`, instead of `window`.
-    #[param(value_type = Option<String>, format = Date, example = "2026-10-01")]
+    #[param(schema_with = day, example = "2026-10-01")]
     from: Option<String>,
     /// The local day after the last.
-    #[param(value_type = Option<String>, format = Date, example = "2026-11-01")]
+    #[param(schema_with = day, example = "2026-11-01")]
     to: Option<String>,
-    /// `month`, `week`, `day` or `last_28d` (default).
+    /// The window that holds `on`. Default: `last_28d`.
+    #[param(schema_with = word::<Frame>)]
     window: Option<String>,
     /// A local day in the window; `last_28d` ends with it. Default: yesterday in the system's time zone.
-    #[param(value_type = Option<String>, format = Date)]
+    #[param(schema_with = day)]
     on: Option<String>,
 }
 
@@ -37,34 +48,46 @@ pub struct WindowParams {
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "a description for OpenAPI")]
 pub struct ByParams {
-    /// `none` (default), `unit`, `role`, `tier`, `site` or `phase`.
+    /// The dimension that makes the groups. Default: `none`.
+    #[param(schema_with = word::<Dimension>, example = "unit")]
     by: Option<String>,
 }
 
-/// Documents the pages of a list of users, and whom it may be limited to.
-#[derive(IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "a description for OpenAPI")]
-pub struct ListParams {
-    /// Only users of this unit; at most one of `unit`, `role`, `tier`, `site` and `phase`.
-    unit: Option<String>,
-    /// Only users with this role.
-    role: Option<String>,
-    /// Only users of this tier.
-    tier: Option<String>,
-    /// Only users of this site.
-    site: Option<String>,
-    /// Only users of this phase.
-    phase: Option<String>,
-    /// `next_cursor` of the page before.
-    cursor: Option<String>,
-    /// Users on a page: 1 to 1000, 100 if not given.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
+/// The schema of a parameter that is one of a few words.
+pub fn word<T: Choice>() -> Object {
+    words(T::ALL)
 }
 
-const DEFAULT_LIMIT: u32 = 100;
-const MAX_LIMIT: u32 = 1_000;
+pub fn words<T: Choice>(allowed: &[T]) -> Object {
+    let words = allowed.iter().map(|choice| choice.word());
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(words))
+        .build()
+}
+
+pub fn day() -> Object {
+    let date = SchemaFormat::KnownFormat(KnownFormat::Date);
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .format(Some(date))
+        .build()
+}
+
+/// What stands in a path in the place of a system.
+pub struct SystemPath(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for SystemPath {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(system)) => Ok(Self(system)),
+            // What is no text names nothing.
+            Err(_) => Err(Error::UnknownPath(parts.uri.path().to_owned())),
+        }
+    }
+}
 
 /// The query string, taken apart. Every parameter must be asked for before [`Parameters::finish`], which refuses the rest.
 pub struct Parameters {
@@ -89,7 +112,7 @@ impl Parameters {
         })
     }
 
-    fn take(&mut self, name: &'static str) -> Option<String> {
+    pub fn take(&mut self, name: &'static str) -> Option<String> {
         self.known.push(name);
         self.given.remove(name)
     }
@@ -177,56 +200,6 @@ impl Parameters {
         }
     }
 
-    /// At most one of the dimensions, with the name of a group.
-    pub fn filter(&mut self) -> Result<Filter, Error> {
-        let mut filter = Filter {
-            by: Dimension::None,
-            group: String::new(),
-        };
-        for by in Dimension::ALL.iter().copied().filter(|by| *by != Dimension::None) {
-            let Some(group) = self.take(by.word()) else {
-                continue;
-            };
-            if filter.by != Dimension::None {
-                let expected = format!("only one dimension; {} is given too", filter.by.word());
-                return Err(Error::parameter(by.word(), group, expected));
-            }
-            filter = Filter { by, group };
-        }
-        Ok(filter)
-    }
-
-    /// `cursor` and `limit`.
-    pub fn page(&mut self) -> Result<Page, Error> {
-        let after = match self.take("cursor") {
-            None => None,
-            Some(value) => match value.parse::<Cursor>() {
-                Ok(cursor) if (FIRST_DAY..=LAST_DAY).contains(&cursor.on) => Some(cursor),
-                _ => {
-                    return Err(Error::parameter(
-                        "cursor",
-                        value,
-                        "the next_cursor of a page, as it stands there",
-                    ));
-                }
-            },
-        };
-        let limit = match self.take("limit") {
-            None => DEFAULT_LIMIT,
-            Some(value) => match value.parse::<u32>() {
-                Ok(limit) if (1..=MAX_LIMIT).contains(&limit) => limit,
-                _ => {
-                    return Err(Error::parameter(
-                        "limit",
-                        value,
-                        format!("a number from 1 to {MAX_LIMIT}"),
-                    ));
-                }
-            },
-        };
-        Ok(Page { after, limit })
-    }
-
     /// Refuses parameters that nobody asked for.
     pub fn finish(self) -> Result<(), Error> {
         match self.given.into_iter().next() {
@@ -237,32 +210,6 @@ impl Parameters {
                 format!("only the parameters {}", self.known.join(", ")),
             )),
         }
-    }
-}
-
-/// The day that a list is about: `given`, or that of the pages before, which must be the same.
-pub fn listed_day(page: &Page, name: &str, given: Option<Date>) -> Result<Option<Date>, Error> {
-    match (&page.after, given) {
-        (Some(after), Some(given)) if after.on != given => Err(Error::parameter(
-            name,
-            given.to_string(),
-            format!("{}, as on the page before, or nothing", after.on),
-        )),
-        (Some(after), _) => Ok(Some(after.on)),
-        (None, given) => Ok(given),
-    }
-}
-
-/// A list, or the refusal of one. `filter` is what was asked for.
-pub fn listed<T>(listing: Listing<T>, filter: &Filter) -> Result<Json<T>, Error> {
-    match listing {
-        Listing::Users(users) => Ok(Json(users)),
-        Listing::Suppressed => Err(Error::Suppressed),
-        Listing::UnknownGroup => Err(Error::parameter(
-            filter.by.word(),
-            &filter.group,
-            "the name of a group with entitled people",
-        )),
     }
 }
 

@@ -1,12 +1,13 @@
 //! `GET /api/v1/systems/{system}/retention`
 
-use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::Uri;
+use axum::response::Response;
 
 use super::App;
-use super::error::{Error, ProblemDetails};
-use super::params::{Parameters, WindowParams};
+use super::error::Error;
+use super::params::{Parameters, SystemParam, SystemPath, WindowParams};
+use super::reply::Reply;
 use crate::measure::retention::{self, Retention};
 
 /// Retention: cohorts by week of first activity, and who of them is active in the weeks after.
@@ -14,20 +15,32 @@ use crate::measure::retention::{self, Retention};
     get,
     path = "/api/v1/systems/{system}/retention",
     tag = "users",
-    params(("system" = String, Path), WindowParams),
-    responses(
-        (status = 200, body = Retention),
-        (status = "default", body = ProblemDetails, content_type = "application/problem+json")
-    )
+    params(SystemParam, WindowParams),
+    responses((
+        status = 200,
+        body = Retention,
+        example = json!({
+            "system": "erp", "window": {"from": "2026-10-01", "to": "2026-11-01", "timezone": "Asia/Shanghai"},
+            "cohorts": [{
+                "week": "2026-10-12", "size": 40, "suppressed": false,
+                "weeks": [{"week": 0, "active": 40, "share": 1.0}, {"week": 1, "active": 31, "share": 0.775}]
+            }],
+            "data_quality": {
+                "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+            }
+        })
+    ))
 )]
 pub async fn get_retention(
     State(app): State<App>,
-    Path(system): Path<String>,
+    SystemPath(system): SystemPath,
     uri: Uri,
-) -> Result<Json<Retention>, Error> {
+    reply: Reply,
+) -> Result<Response, Error> {
     let mut parameters = Parameters::of(&uri)?;
     let system = app.system(system).await?;
     let window = parameters.window(&system, app.retention.user_months)?;
     parameters.finish()?;
-    Ok(Json(retention::ask(&app.reader, system, window).await?))
+    reply.document(&retention::ask(&app.reader, system, window).await?)
 }

@@ -2,17 +2,22 @@
 
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::Response;
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::App;
-use super::error::{Error, ProblemDetails};
-use super::params::{Parameters, system_name};
+use super::error::Error;
+use super::params::{Parameters, SystemParam, SystemPath, system_name};
+use super::reply::Reply;
+use super::table::{Table, Text};
+use crate::access::Caller;
+use crate::access::audit::{self, Action};
 use crate::definition::{Applied, Definition};
 use crate::error::{Problem, Problems};
 use crate::roster::{Context, Format, Imported, Roster};
@@ -56,22 +61,53 @@ impl SystemSummary {
     }
 }
 
-/// The defined systems.
+#[derive(Serialize)]
+pub struct Row<'t> {
+    system: &'t str,
+    name: Text<'t>,
+    timezone: &'t str,
+    version: u64,
+    applied_at: Timestamp,
+}
+
+impl Table for SystemList {
+    const COLUMNS: &'static [&'static str] = &["system", "name", "timezone", "version", "applied_at"];
+    type Row<'t> = Row<'t>;
+
+    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        self.systems.iter().map(|system| Row {
+            system: &system.system,
+            name: Text(&system.name),
+            timezone: &system.timezone,
+            version: system.version,
+            applied_at: system.applied_at,
+        })
+    }
+}
+
+/// The defined systems, as far as the caller may ask about them.
 #[utoipa::path(
     get,
     path = "/api/v1/systems",
     tag = "systems",
-    responses(
-        (status = 200, body = SystemList),
-        (status = "default", body = ProblemDetails, content_type = "application/problem+json")
-    )
+    responses((
+        status = 200,
+        body = SystemList,
+        example = json!({
+            "systems": [{
+                "system": "erp", "name": "Corporate ERP", "timezone": "Asia/Shanghai", "version": 1795444390272345_u64,
+                "applied_at": "2026-11-23T14:33:10.272Z"
+            }]
+        })
+    ))
 )]
-pub async fn get_systems(State(app): State<App>, uri: Uri) -> Result<Json<SystemList>, Error> {
+pub async fn get_systems(State(app): State<App>, caller: Caller, uri: Uri, reply: Reply) -> Result<Response, Error> {
     Parameters::of(&uri)?.finish()?;
     let systems = app.store.systems().await?;
-    Ok(Json(SystemList {
-        systems: systems.iter().map(SystemSummary::of).collect(),
-    }))
+    let allowed = systems.iter().filter(|system| caller.systems.allows(&system.system));
+    reply.table(&SystemList {
+        systems: allowed.map(SystemSummary::of).collect(),
+    })
 }
 
 /// A system and its definition in force.
@@ -79,24 +115,39 @@ pub async fn get_systems(State(app): State<App>, uri: Uri) -> Result<Json<System
     get,
     path = "/api/v1/systems/{system}",
     tag = "systems",
-    params(("system" = String, Path)),
-    responses(
-        (status = 200, body = SystemDetail),
-        (status = "default", body = ProblemDetails, content_type = "application/problem+json")
-    )
+    params(SystemParam),
+    responses((
+        status = 200,
+        body = SystemDetail,
+        example = json!({
+            "system": "erp", "name": "Corporate ERP", "timezone": "Asia/Shanghai", "version": 1795444390272345_u64,
+            "applied_at": "2026-11-23T14:33:10.272Z",
+            "definition": {
+                "system": "erp", "name": "Corporate ERP", "timezone": "Asia/Shanghai",
+                "calendar": {"weekdays": ["mon", "tue", "wed", "thu", "fri"], "week_start": "mon", "holidays": ["2026-10-01"],
+                    "extra_working_days": ["2026-10-10"]},
+                "phases": [{"id": "pilot", "name": "Pilot", "go_live": "2026-01-05", "kpi_met": true}],
+                "features": [{"key": "finance.invoice.approve", "title": "Approve invoice", "released": "2026-01-05",
+                    "roles": ["approver"], "cadence": "daily"}],
+                "targets": [{"id": "activity-80", "metric": "adoption_rate", "by": "phase", "target": 0.8, "due_days": 90,
+                    "breach_days": 5}]
+            }
+        })
+    ))
 )]
 pub async fn get_system(
     State(app): State<App>,
-    Path(system): Path<String>,
+    SystemPath(system): SystemPath,
     uri: Uri,
-) -> Result<Json<SystemDetail>, Error> {
+    reply: Reply,
+) -> Result<Response, Error> {
     Parameters::of(&uri)?.finish()?;
     let name = system_name(system)?;
     let system = app.store.system(&name).await?.ok_or(Error::UnknownSystem(name))?;
-    Ok(Json(SystemDetail {
+    reply.document(&SystemDetail {
         summary: SystemSummary::of(&system),
         definition: system.parsed()?,
-    }))
+    })
 }
 
 /// Defines a system, or changes its definition. Applied whole or not at all.
@@ -104,16 +155,21 @@ pub async fn get_system(
     put,
     path = "/api/v1/systems/{system}",
     tag = "systems",
-    params(("system" = String, Path)),
+    params(SystemParam),
     request_body(content((Definition = "application/json"), (String = "application/yaml"))),
-    responses(
-        (status = 200, body = Applied),
-        (status = "default", body = ProblemDetails, content_type = "application/problem+json")
-    )
+    responses((
+        status = 200,
+        body = Applied,
+        example = json!({
+            "system": "erp", "version": 1795444390272345_u64, "changed": true,
+            "changes": ["time zone Asia/Shanghai -> Europe/Berlin"]
+        })
+    ))
 )]
 pub async fn put_system(
     State(app): State<App>,
-    Path(system): Path<String>,
+    caller: Caller,
+    SystemPath(system): SystemPath,
     uri: Uri,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
@@ -133,7 +189,9 @@ pub async fn put_system(
             expected: format!("{name}, as in the path"),
         }]));
     }
-    Ok(Json(app.store.apply_definition(&definition).await?))
+    let change = app.store.apply_definition(&definition);
+    let applied = audit::record(&app.store, caller.into(), (Action::DefineSystem, &name), change).await?;
+    Ok(Json(applied))
 }
 
 /// Replaces the roster of a system; the body holds the rows of the past too. Imported whole or not at all.
@@ -141,16 +199,18 @@ pub async fn put_system(
     put,
     path = "/api/v1/systems/{system}/roster",
     tag = "systems",
-    params(("system" = String, Path)),
+    params(SystemParam),
     request_body(content((String = "text/csv"), (Vec<std::collections::BTreeMap<String, String>> = "application/json"))),
-    responses(
-        (status = 200, body = Imported),
-        (status = "default", body = ProblemDetails, content_type = "application/problem+json")
-    )
+    responses((
+        status = 200,
+        body = Imported,
+        example = json!({"system": "erp", "version": 1795444391624083_u64, "changed": true, "rows": 5, "users": 4})
+    ))
 )]
 pub async fn put_roster(
     State(app): State<App>,
-    Path(system): Path<String>,
+    caller: Caller,
+    SystemPath(system): SystemPath,
     uri: Uri,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
@@ -173,7 +233,9 @@ pub async fn put_roster(
         Roster::parse(&text, format, "the body", &context)
     });
     let roster = parsed.await.map_err(|error| Error::Internal(error.into()))??;
-    Ok(Json(app.store.import_roster(&name, &roster).await?))
+    let change = app.store.import_roster(&name, &roster);
+    let imported = audit::record(&app.store, caller.into(), (Action::ImportRoster, &name), change).await?;
+    Ok(Json(imported))
 }
 
 /// The path of a system that may be about to be defined: a name that cannot be one is a mistake, not an unknown system.

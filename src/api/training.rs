@@ -3,14 +3,18 @@
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
 use jiff::ToSpan;
 
 use super::App;
-use super::error::{Error, ProblemDetails};
-use super::params::{Parameters, WindowParams};
+use super::error::Error;
+use super::params::{Parameters, SystemParam, SystemPath, WindowParams};
+use super::reply::Reply;
 use super::systems::{new_system_name, table_format};
+use crate::access::Caller;
+use crate::access::audit::{self, Action};
 use crate::measure::training::{self, Training};
 use crate::training::{Trainings, TrainingsImported};
 
@@ -20,16 +24,18 @@ use crate::training::{Trainings, TrainingsImported};
     put,
     path = "/api/v1/systems/{system}/training",
     tag = "systems",
-    params(("system" = String, Path)),
+    params(SystemParam),
     request_body(content((String = "text/csv"), (Vec<std::collections::BTreeMap<String, String>> = "application/json"))),
-    responses(
-        (status = 200, body = TrainingsImported),
-        (status = "default", body = ProblemDetails, content_type = "application/problem+json")
-    )
+    responses((
+        status = 200,
+        body = TrainingsImported,
+        example = json!({"system": "erp", "version": 1795444391624083_u64, "changed": true, "users": 64})
+    ))
 )]
 pub async fn put_training(
     State(app): State<App>,
-    Path(system): Path<String>,
+    caller: Caller,
+    SystemPath(system): SystemPath,
     uri: Uri,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
@@ -42,7 +48,9 @@ pub async fn put_training(
     // As with a roster: not on a core that answers requests.
     let parsed = tokio::task::spawn_blocking(move || Trainings::parse(&text, format, "the body", &pseudonymizer));
     let trainings = parsed.await.map_err(|error| Error::Internal(error.into()))??;
-    Ok(Json(app.store.import_trainings(&name, &trainings).await?))
+    let change = app.store.import_trainings(&name, &trainings);
+    let imported = audit::record(&app.store, caller.into(), (Action::ImportTrainings, &name), change).await?;
+    Ok(Json(imported))
 }
 
 /// Training effect: what the trainings held in the window changed, compared with those not yet trained. Without parameters the window are the
@@ -51,22 +59,38 @@ pub async fn put_training(
     get,
     path = "/api/v1/systems/{system}/training",
     tag = "users",
-    params(("system" = String, Path), WindowParams),
-    responses(
-        (status = 200, body = Training),
-        (status = "default", body = ProblemDetails, content_type = "application/problem+json")
-    )
+    params(SystemParam, WindowParams),
+    responses((
+        status = 200,
+        body = Training,
+        example = json!({
+            "system": "erp", "window": {"from": "2026-10-01", "to": "2026-11-01", "timezone": "Asia/Shanghai"}, "trainings": 64,
+            "roles": [{
+                "role": "clerk", "trained": 60, "trained_change": 0.18, "untrained_change": 0.02, "effect": 0.16,
+                "interval": {"low": 0.09, "high": 0.23}, "suppressed": false
+            }],
+            "total": {
+                "trained": 60, "trained_change": 0.18, "untrained_change": 0.02, "effect": 0.16,
+                "interval": {"low": 0.09, "high": 0.23}, "suppressed": false
+            },
+            "data_quality": {
+                "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+            }
+        })
+    ))
 )]
 pub async fn get_training(
     State(app): State<App>,
-    Path(system): Path<String>,
+    SystemPath(system): SystemPath,
     uri: Uri,
-) -> Result<Json<Training>, Error> {
+    reply: Reply,
+) -> Result<Response, Error> {
     let mut parameters = Parameters::of(&uri)?;
     let system = app.system(system).await?;
     let mut judged = system.clone();
     judged.yesterday = system.yesterday.saturating_sub(28.days());
     let window = parameters.window(&judged, app.retention.user_months)?;
     parameters.finish()?;
-    Ok(Json(training::ask(&app.reader, system, window).await?))
+    reply.document(&training::ask(&app.reader, system, window).await?)
 }

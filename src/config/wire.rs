@@ -239,7 +239,7 @@ impl Secret {
     }
 }
 
-fn is_empty(path: &Path) -> bool {
+pub(super) fn is_empty(path: &Path) -> bool {
     path.as_os_str().is_empty()
 }
 
@@ -253,12 +253,12 @@ fn one_of_two(key: &str, secret: &Secret, file: &Path) -> Result<(), BadInput> {
     Err(refused(key, format!("only one of {key} and {key}_file")))
 }
 
-fn read(key: &str, file: &Path) -> Result<Vec<u8>, BadInput> {
+pub(super) fn read(key: &str, file: &Path) -> Result<Vec<u8>, BadInput> {
     std::fs::read(file).map_err(|e| unreadable(key, file, &e))
 }
 
 /// The certificates of a PEM file, at least one.
-fn certificates(key: &str, file: &Path) -> Result<Vec<Certificate>, BadInput> {
+pub(super) fn certificates(key: &str, file: &Path) -> Result<Vec<Certificate>, BadInput> {
     let certificates = Certificate::stack_from_pem(&read(key, file)?).unwrap_or_default();
     if certificates.is_empty() {
         return Err(refused(
@@ -276,7 +276,7 @@ fn unreadable(key: &str, file: &Path, error: &std::io::Error) -> BadInput {
     )
 }
 
-fn refused(place: &str, expected: impl fmt::Display) -> BadInput {
+pub(super) fn refused(place: &str, expected: impl fmt::Display) -> BadInput {
     BadInput::new(format!("configuration: {place}: expected {expected}"))
 }
 

@@ -19,6 +19,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::access::audit::{self, Action, Actor};
 use crate::config::{Config, Endpoints};
 use crate::error::{BadInput, Problems};
 use crate::store::{Store, rebuild};
@@ -268,7 +269,9 @@ pub async fn apply_text(config: &Config, text: &str, origin: &str) -> anyhow::Re
     store
         .wait(Duration::from_millis(config.clickhouse.connect_timeout_ms))
         .await?;
-    let applied = store.apply_definition(&definition).await?;
+    let change = store.apply_definition(&definition);
+    let what = (Action::DefineSystem, definition.system.as_str());
+    let applied = audit::record(&store, Actor::of_command(), what, change).await?;
     if !applied.changed {
         return Ok(applied);
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::list::{Filter, Listing, Page};
+use super::list::{Filter, Listing, Part};
 use super::{DataQuality, Dimension, Error, GroupKey, Reader, SystemContext, Window, WindowAnswer, quality};
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -108,7 +108,7 @@ pub struct UsersRequest {
     /// A whole calendar month.
     pub month: Window,
     pub filter: Filter,
-    pub page: Page,
+    pub part: Part,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -124,7 +124,9 @@ pub struct ChampionUsers {
     /// By pseudonym.
     pub users: Vec<Champion>,
     /// What `cursor` must be for the next page; null on the last one.
-    pub next_cursor: Option<String>,
+    pub next: Option<String>,
+    /// The version of the roster that all pages are of.
+    pub roster: u64,
     pub data_quality: DataQuality,
 }
 
@@ -161,13 +163,12 @@ FROM
 ORDER BY user";
 
 /// Whether a list may be shown is decided where the number of its group is suppressed: by the view.
-pub async fn ask_users(reader: &Reader, mut request: UsersRequest) -> Result<Listing<ChampionUsers>, Error> {
-    request.page.pin(&mut request.system);
+pub async fn ask_users(reader: &Reader, request: UsersRequest) -> Result<Listing<ChampionUsers>, Error> {
     let UsersRequest {
         system,
         month,
         filter,
-        page,
+        part,
     } = request;
     let (groups, total) = counts(reader, &system, month, filter.by).await?;
     let Some(count) = filter.pick(groups, total) else {
@@ -180,12 +181,13 @@ pub async fn ask_users(reader: &Reader, mut request: UsersRequest) -> Result<Lis
         .about_groups(&system, month, filter.by, USERS_SQL)
         .param("month", month.from.to_string())
         .param("group", &filter.group)
-        .param("after", page.start())
-        .param("limit", page.asked());
-    let (mut users, data_quality) =
+        .param("after", &part.after)
+        .param("limit", part.limit);
+    let (users, data_quality) =
         tokio::try_join!(reader.rows::<Champion>(question), quality::ask(reader, &system, month))?;
     Ok(Listing::Users(ChampionUsers {
-        next_cursor: page.cut(&mut users, |user| &user.user, month.from, &system),
+        roster: system.roster,
+        next: None,
         window: month.answer(&system),
         system: system.name,
         group: GroupKey::new(filter.by, filter.group),

@@ -49,4 +49,16 @@ impl GroupKey {
         }
         key
     }
+
+    /// Whichever dimension it is of; `None` where nothing was broken down.
+    pub fn name(&self) -> Option<&str> {
+        let Self {
+            unit,
+            role,
+            tier,
+            site,
+            phase,
+        } = self;
+        [unit, role, tier, site, phase].into_iter().find_map(Option::as_deref)
+    }
 }

@@ -4,7 +4,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::list::{Filter, Listing, Page};
+use super::list::{Filter, Listing, Part};
 use super::window::date_of;
 use super::{Choice, DataQuality, Dimension, Error, Frame, GroupKey, Reader, SystemContext, Window, quality};
 
@@ -192,7 +192,7 @@ pub struct UsersRequest {
     pub state: State,
     pub on: Date,
     pub filter: Filter,
-    pub page: Page,
+    pub part: Part,
 }
 
 /// Those who are in a state on a day.
@@ -210,7 +210,9 @@ pub struct Users {
     /// By pseudonym.
     pub users: Vec<UserInState>,
     /// What `cursor` must be for the next page; null on the last one.
-    pub next_cursor: Option<String>,
+    pub next: Option<String>,
+    /// The version of the roster that all pages are of.
+    pub roster: u64,
     pub data_quality: DataQuality,
 }
 
@@ -265,14 +267,13 @@ LEFT JOIN
 ORDER BY user";
 
 /// Whether a list may be shown is decided where the number of its group is suppressed: by the view.
-pub async fn ask_users(reader: &Reader, mut request: UsersRequest) -> Result<Listing<Users>, Error> {
-    request.page.pin(&mut request.system);
+pub async fn ask_users(reader: &Reader, request: UsersRequest) -> Result<Listing<Users>, Error> {
     let UsersRequest {
         system,
         state,
         on,
         filter,
-        page,
+        part,
     } = request;
     let (groups, total) = counts(reader, &system, on, filter.by).await?;
     let Some(counts) = filter.pick(groups, total) else {
@@ -286,14 +287,15 @@ pub async fn ask_users(reader: &Reader, mut request: UsersRequest) -> Result<Lis
         .param("on", on.to_string())
         .param("state", state.word())
         .param("group", &filter.group)
-        .param("after", page.start())
-        .param("limit", page.asked());
-    let (mut rows, data_quality) = tokio::try_join!(
+        .param("after", &part.after)
+        .param("limit", part.limit);
+    let (rows, data_quality) = tokio::try_join!(
         reader.rows::<UserRow>(question),
         quality::ask(reader, &system, day(on, &system))
     )?;
     Ok(Listing::Users(Users {
-        next_cursor: page.cut(&mut rows, |row| &row.user, on, &system),
+        roster: system.roster,
+        next: None,
         system: system.name,
         state,
         on,

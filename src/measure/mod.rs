@@ -18,6 +18,7 @@ pub mod retention;
 pub mod stickiness;
 pub mod system;
 pub mod training;
+mod under_way;
 pub mod window;
 
 pub use group::{Dimension, GroupKey};

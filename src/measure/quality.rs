@@ -8,7 +8,7 @@ use super::{Error, Reader, SystemContext, Window};
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct DataQuality {
-    /// Every event up to here has been counted; null before the first worker has reported.
+    /// Every event of the window up to here has been counted, at most its end; null before the first worker has reported.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub complete_through: Option<Timestamp>,
     /// Messages in Kafka that have not been counted yet.
@@ -43,7 +43,9 @@ pub async fn ask(reader: &Reader, system: &SystemContext, window: Window) -> Res
     Ok(DataQuality {
         complete_through: row
             .complete_through_ms
-            .and_then(|ms| Timestamp::from_millisecond(ms).ok()),
+            .and_then(|ms| Timestamp::from_millisecond(ms).ok())
+            // What is asked again about the past is answered with the same words.
+            .map(|through| through.min(window.end(&system.timezone))),
         consumer_lag: row.consumer_lag,
         dead_letters: row.dead_letters,
         uncatalogued_click_share: row.uncatalogued_click_share,

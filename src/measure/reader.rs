@@ -7,6 +7,7 @@ use clickhouse::query::Query;
 use clickhouse::{RowOwned, RowRead};
 use tokio::sync::OnceCell;
 
+use super::under_way::UnderWay;
 use super::{Choice, Dimension, SystemContext, Window};
 use crate::store::Store;
 use crate::store::numbers::{Numbers, Shape};
@@ -84,11 +85,13 @@ impl Reader {
         };
         // The server's own limit comes first where it can; the second here is for a server that does not answer at all.
         let at_most = self.deadline + Duration::from_secs(1);
-        match tokio::time::timeout(at_most, question.fetch_all::<T>()).await {
-            Ok(Ok(rows)) => Ok(rows),
-            Ok(Err(error)) => Err(self.classify(error)),
-            Err(_) => Err(Error::Deadline(self.deadline)),
-        }
+        let under_way = UnderWay::new(&self.client);
+        let question = under_way.mark(question);
+        let Ok(answer) = tokio::time::timeout(at_most, question.fetch_all::<T>()).await else {
+            return Err(Error::Deadline(self.deadline));
+        };
+        under_way.over();
+        answer.map_err(|error| self.classify(error))
     }
 
     /// The only row of a question that always has one.

@@ -1,7 +1,8 @@
 //! Windows (M4): half-open ranges of whole local days, and the periods they are cut into. Pure functions.
 
-use jiff::ToSpan;
 use jiff::civil::{Date, Weekday, date};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -118,6 +119,13 @@ impl Window {
 
     pub fn longer_than_months(self, months: u32) -> bool {
         self.to > self.from.saturating_add(i64::from(months).months())
+    }
+
+    /// When its last day ends. In a zone that is not known, days are those of UTC.
+    pub fn end(self, timezone: &str) -> Timestamp {
+        let zone = TimeZone::get(timezone).unwrap_or(TimeZone::UTC);
+        let midnight = self.to.to_zoned_datetime(zone);
+        midnight.map_or(Timestamp::MAX, |midnight| midnight.timestamp())
     }
 
     pub fn answer(self, system: &SystemContext) -> WindowAnswer {

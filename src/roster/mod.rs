@@ -18,6 +18,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
+use crate::access::audit::{self, Action, Actor};
 use crate::config::Config;
 use crate::definition;
 use crate::error::{BadInput, Problems};
@@ -184,5 +185,6 @@ async fn import(config: &Config, system: &str, text: &str, format: Format, origi
         phases: phases.as_deref(),
     };
     let roster = Roster::parse(text, format, origin, &context).map_err(BadInput::from)?;
-    store.import_roster(system, &roster).await
+    let change = store.import_roster(system, &roster);
+    audit::record(&store, Actor::of_command(), (Action::ImportRoster, system), change).await
 }

@@ -185,6 +185,7 @@ fn retention(r: &Retention) -> Vec<String> {
                 r.rejects_days.saturating_add(30)
             ),
         ),
+        ttl("audit", format!("toDate(at) + INTERVAL {} MONTH", r.audit_months)),
         rollup("day_users", r.user_months),
         rollup("hour_users", r.user_months),
         rollup("feature_users", r.user_months),

@@ -1,5 +1,6 @@
 //! ClickHouse: the only place that knows how to reach it and what its tables are called.
 
+pub mod audit;
 pub mod login;
 pub mod migrate;
 pub mod numbers;
@@ -8,6 +9,7 @@ pub mod rebuild;
 pub mod retries;
 pub mod rollups;
 pub mod systems;
+pub mod tokens;
 pub mod topic_id;
 pub mod topics;
 pub mod training;
@@ -106,13 +108,24 @@ impl Store {
             serde_json::to_writer(&mut body, &row)?;
             body.push(b'\n');
         }
-        let sql = format!("INSERT INTO {table} ({columns}) FORMAT JSONEachRow");
+        self.insert_formatted(table, columns, "JSONEachRow", body.into()).await
+    }
+
+    /// Sends bytes that are already in `format` as one INSERT into `table`.
+    pub async fn insert_formatted(
+        &self,
+        table: &str,
+        columns: &str,
+        format: &str,
+        body: bytes::Bytes,
+    ) -> anyhow::Result<()> {
+        let sql = format!("INSERT INTO {table} ({columns}) FORMAT {format}");
         let client = self
             .client
             .clone()
             .with_setting("date_time_input_format", "best_effort");
         let mut insert = client.insert_formatted_with(sql);
-        insert.send(body.into()).await?;
+        insert.send(body).await?;
         insert.end().await?;
         Ok(())
     }

@@ -228,7 +228,7 @@ impl Store {
 }
 
 /// Now in microseconds, or one more than `current` where the clock stands behind it.
-pub fn next_version(current: Option<u64>) -> u64 {
+pub(super) fn next_version(current: Option<u64>) -> u64 {
     let now = u64::try_from(Timestamp::now().as_microsecond()).unwrap_or(0);
     current.map_or(now, |current| now.max(current + 1))
 }

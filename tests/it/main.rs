@@ -5,7 +5,9 @@
     reason = "a test fails by panicking; helpers outside of test functions too"
 )]
 
+mod access;
 mod api;
+mod audit;
 mod collector;
 #[path = "../common/mod.rs"]
 mod common;
@@ -15,7 +17,9 @@ mod harness;
 mod import;
 mod ingest;
 mod kafka;
+mod manners;
 mod numbers;
+mod oidc;
 mod ordinals;
 mod people;
 mod reconcile;

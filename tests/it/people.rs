@@ -175,11 +175,11 @@ async fn a_list_of_users_is_read_page_by_page() {
     dormant.sort_by_key(|user| user["user"].to_string());
     assert_eq!(answer["users"], json!(dormant));
     assert_eq!((&answer["count"], &answer["unit"]), (&json!(2), &json!("Sales")));
-    assert_eq!(answer["next_cursor"], Value::Null);
+    assert_eq!(answer["next"], Value::Null);
 
     let first = api.ok(&format!("/systems/erp/users?state=new&{on}&limit=2")).await;
     assert_eq!(first["count"], 4);
-    let cursor = first["next_cursor"].as_str().unwrap();
+    let cursor = first["next"].as_str().unwrap();
     // Between the pages all who belong to the list leave the roster, and somebody else becomes new.
     let roster = format!("{HEADER}i2,person,IT,clerk,,,,2026-01-01,\n");
     assert_eq!(api.put("/systems/erp/roster", "text/csv", &roster).await.0, 200);
@@ -203,7 +203,7 @@ async fn a_list_of_users_is_read_page_by_page() {
     let (status, body) = api
         .get(&format!("/systems/erp/users?state=new&cursor={cursor}&on=2026-10-27"))
         .await;
-    assert_eq!((status, &body["errors"][0]["place"]), (400, &json!("on")));
+    assert_eq!((status, &body["errors"][0]["place"]), (422, &json!("on")));
 }
 
 #[tokio::test]
@@ -225,7 +225,7 @@ async fn nobody_of_a_small_group_is_listed() {
             let (status, body) = api.get(&format!("/systems/erp/{list}&{parameter}")).await;
             assert_eq!(
                 (status, &body["errors"][0]["place"]),
-                (400, &json!(place)),
+                (422, &json!(place)),
                 "{list} {parameter}"
             );
         }
@@ -236,7 +236,7 @@ async fn nobody_of_a_small_group_is_listed() {
         ("champions?month=2026-13", "month"),
     ] {
         let (status, body) = api.get(&format!("/systems/erp/{path}")).await;
-        assert_eq!((status, &body["errors"][0]["place"]), (400, &json!(place)), "{path}");
+        assert_eq!((status, &body["errors"][0]["place"]), (422, &json!(place)), "{path}");
     }
     let api = defined().await;
     let roster = format!("{HEADER}a,person,,,,,,2026-01-01,\nb,person,,,,,,2026-01-01,\n");
@@ -350,11 +350,11 @@ async fn champions_are_there_often_and_use_what_is_expected_of_them() {
     champions.sort_by_key(|user| user["user"].to_string());
     let list = api.ok("/systems/erp/champions/users?month=2026-10&limit=1").await;
     assert_eq!((&list["users"], &list["count"]), (&json!([champions[0]]), &json!(2)));
-    let cursor = list["next_cursor"].as_str().unwrap();
+    let cursor = list["next"].as_str().unwrap();
     let list = api.ok(&format!("/systems/erp/champions/users?cursor={cursor}")).await;
     assert_eq!(list["users"], json!([champions[1]]));
     assert_eq!(
-        (&list["window"]["from"], &list["next_cursor"]),
+        (&list["window"]["from"], &list["next"]),
         (&json!("2026-10-01"), &Value::Null)
     );
     // Of two months running, August is empty.

@@ -16,7 +16,13 @@ use uptake::store::rebuild;
 
 use crate::harness::{Fixture, PATIENCE, eventually};
 
-const ROLLUPS: [&str; 5] = ["feature_hours", "feature_days", "day_users", "hour_users", "feature_users"];
+const ROLLUPS: [&str; 5] = [
+    "feature_hours",
+    "feature_days",
+    "day_users",
+    "hour_users",
+    "feature_users",
+];
 /// Those that a row too many makes wrong; the others are sets.
 const COUNTS: [&str; 2] = ["feature_hours", "feature_days"];
 
@@ -212,12 +218,16 @@ async fn keys_that_no_event_stands_for_are_removed() {
     let day = scene.end.saturating_sub(1.day());
     let ghost = format!("'erp', '', 0, 'finance.1', sipHash128('nobody', number), '{day}'");
     scene
-        .execute(&format!("INSERT INTO feature_days SELECT {ghost}, 1 FROM numbers(15000)"))
+        .execute(&format!(
+            "INSERT INTO feature_days SELECT {ghost}, 1 FROM numbers(15000)"
+        ))
         .await;
     // An hour with a user too many, and a feature that nobody clicked.
     for users in [
         format!("INSERT INTO hour_users SELECT 'erp', '', 0, '{day}', 3, groupBitmapState(toUInt64(99))"),
-        format!("INSERT INTO feature_users SELECT 'erp', '', 0, 'finance.none', '{day}', groupBitmapState(toUInt64(7))"),
+        format!(
+            "INSERT INTO feature_users SELECT 'erp', '', 0, 'finance.none', '{day}', groupBitmapState(toUInt64(7))"
+        ),
     ] {
         scene.execute(&users).await;
     }

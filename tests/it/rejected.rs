@@ -334,7 +334,7 @@ async fn the_api_counts_rejects_by_reason() {
     ]);
     assert_eq!(body["reasons"], reasons);
     assert_eq!(body["total"], json!({"refused": 8, "retried": 2}));
-    let body = api.ok("/systems/erp/adoption?from=2026-10-05&to=2026-10-06").await;
+    let body = api.ok("/systems/erp/heatmap/hours?from=2026-10-05&to=2026-10-06").await;
     assert_eq!(body["data_quality"]["dead_letters"], 6, "those sent again do not count");
     let body = api.ok("/systems/erp/rejects?from=2026-10-06&to=2026-10-07").await;
     assert_eq!((&body["reasons"], &body["total"]["refused"]), (&json!([]), &json!(0)));

@@ -53,10 +53,10 @@ async fn rows_arrive_as_they_were_however_many_texts_they_have() {
         };
         let body = rows.into_body(&common).concat();
         let columns = columns();
-        let stored = fixture
-            .store
-            .insert_formatted("events", &columns, "Native", body.into());
-        stored.await.unwrap();
+        let sql = format!("INSERT INTO events ({columns}) FORMAT Native");
+        let mut insert = fixture.store.client().insert_formatted_with(sql);
+        insert.send(body.into()).await.unwrap();
+        insert.end().await.unwrap();
         let all = format!("FROM events WHERE ingested_at = fromUnixTimestamp64Milli({batch})");
         assert_eq!(fixture.number(&format!("SELECT count() {all}")).await, count as u64);
         let as_sent = format!(

@@ -21,6 +21,7 @@ use super::App;
 use super::error::{Error, Fault, ProblemDetails};
 use super::params::Parameters;
 use super::systems::whole;
+use crate::access::{Caller, Scope};
 use crate::error::Problem;
 use crate::event::{Event, Reject, TimeRange};
 
@@ -71,7 +72,7 @@ pub struct CloudEvent {
         (Object = "application/json", example = json!({"system": "erp", "feature": "finance.invoice.approve"}))
     )),
     responses(
-        (status = 202, description = "Kafka has all of them", body = Accepted),
+        (status = 202, description = "Kafka has all of them", body = Accepted, example = json!({"accepted": 2})),
         (
             status = 422,
             description = "None was taken: `errors` has an entry for each wrong event",
@@ -83,26 +84,12 @@ pub struct CloudEvent {
                 "errors": [{"index": 3, "reason": "invalid_value", "place": "data.outcome", "value": "\"ok\"",
                     "expected": "success or failure"}]
             })
-        ),
-        (
-            status = 429,
-            description = "None was taken: too many wait for Kafka",
-            body = ProblemDetails,
-            content_type = "application/problem+json",
-            headers(("Retry-After" = u32, description = "Seconds"))
-        ),
-        (
-            status = 503,
-            description = "Kafka has not acknowledged all of them: send the request again",
-            body = ProblemDetails,
-            content_type = "application/problem+json",
-            headers(("Retry-After" = u32, description = "Seconds"))
-        ),
-        (status = "default", body = ProblemDetails, content_type = "application/problem+json")
+        )
     )
 )]
 pub async fn post_events(
     State(app): State<App>,
+    caller: Caller,
     uri: Uri,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
@@ -112,10 +99,10 @@ pub async fn post_events(
     let mode = Mode::of(&headers)?;
     let body = whole(body, collector.limits.max_body_bytes)?;
     let delivery = if body.len() <= INLINE_BYTES {
-        take(&collector, &mode, &body)
+        take(&collector, &caller.systems, &mode, &body)
     } else {
         let collector = collector.clone();
-        let taken = tokio::task::spawn_blocking(move || take(&collector, &mode, &body));
+        let taken = tokio::task::spawn_blocking(move || take(&collector, &caller.systems, &mode, &body));
         taken.await.map_err(|error| Error::Internal(error.into()))?
     }?;
     let accepted = delivery.events;
@@ -124,7 +111,7 @@ pub async fn post_events(
 }
 
 /// Checks every event of the body, then queues them all.
-fn take(collector: &Collector, mode: &Mode, body: &[u8]) -> Result<Delivery, Error> {
+fn take(collector: &Collector, systems: &Scope, mode: &Mode, body: &[u8]) -> Result<Delivery, Error> {
     let messages = mode.messages(body, collector.limits.max_events)?;
     let now_ms = Timestamp::now().as_millisecond();
     let times = TimeRange::at(now_ms, collector.retention_days, collector.rules.future_tolerance_ms);
@@ -132,6 +119,11 @@ fn take(collector: &Collector, mode: &Mode, body: &[u8]) -> Result<Delivery, Err
     let mut faults = Vec::new();
     for (index, message) in messages.into_iter().enumerate() {
         match Event::read(mode.attributes(), message, collector.rules.max_event_bytes, times) {
+            Ok(Event { system, .. }) if !systems.allows(&system) => {
+                return Err(Error::Forbidden(format!(
+                    "you may not send events of the system {system:?}"
+                )));
+            }
             Ok(Event { subject, .. }) => events.push(Outgoing { subject, message }),
             Err(reject) => faults.push(fault(index, reject)),
         }
