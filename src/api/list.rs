@@ -55,7 +55,11 @@ pub fn page(parameters: &mut Parameters) -> Result<Page<Cursor>, Error> {
     let page = Page::<Cursor>::of(parameters)?;
     let fits = |cursor: &Cursor| cursor.names_a_user() && (FIRST_DAY..=LAST_DAY).contains(&cursor.on);
     match page.after.as_ref().filter(|cursor| !fits(cursor)) {
-        Some(cursor) => Err(Error::parameter("cursor", &cursor.user, "what `next` of the page before says")),
+        Some(cursor) => Err(Error::parameter(
+            "cursor",
+            &cursor.user,
+            "what `next` of the page before says",
+        )),
         None => Ok(page),
     }
 }

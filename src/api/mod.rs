@@ -134,7 +134,12 @@ fn routes(config: &Config, gate: &Arc<Gate>) -> OpenApiRouter<App> {
         .routes(routes!(events::post_events))
         .layer(DefaultBodyLimit::max(config.collector.max_body_bytes))
         .layer(only(Right::Send));
-    definitions.merge(numbers).merge(lists).merge(audit).merge(write).merge(send)
+    definitions
+        .merge(numbers)
+        .merge(lists)
+        .merge(audit)
+        .merge(write)
+        .merge(send)
 }
 
 /// The whole API with all its layers, outermost last.

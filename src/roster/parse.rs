@@ -41,12 +41,7 @@ pub fn roster(text: &str, format: Format, origin: &str, context: &Context) -> Re
 }
 
 /// A row from its fields, in the order of [`COLUMNS`]; `None` when any of them is wrong, each of which is noted.
-fn read_row(
-    fields: [&str; 9],
-    place: Place,
-    context: &Context,
-    problems: &mut Problems,
-) -> Option<Read> {
+fn read_row(fields: [&str; 9], place: Place, context: &Context, problems: &mut Problems) -> Option<Read> {
     let before = problems.list.len();
     let [user_id, kind, unit, role, tier, site, phase, from, to] = fields;
     let mut refuse = |column: &str, value: &str, expected: &str| problems.push(place.column(column), value, expected);
