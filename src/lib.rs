@@ -13,6 +13,7 @@
 pub mod access;
 pub mod api;
 pub mod calendar;
+pub mod columns;
 pub mod config;
 pub mod definition;
 pub mod embedded;
@@ -31,3 +32,4 @@ pub mod roster;
 pub mod simulate;
 pub mod store;
 pub mod telemetry;
+pub mod training;

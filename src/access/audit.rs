@@ -14,6 +14,7 @@ use crate::store::audit::AuditRow;
 pub enum Action {
     DefineSystem,
     ImportRoster,
+    ImportTrainings,
     CreateToken,
     RevokeToken,
 }
@@ -23,6 +24,7 @@ impl Action {
         match self {
             Self::DefineSystem => "define_system",
             Self::ImportRoster => "import_roster",
+            Self::ImportTrainings => "import_trainings",
             Self::CreateToken => "create_token",
             Self::RevokeToken => "revoke_token",
         }

@@ -11,7 +11,9 @@ pub enum Right {
     ReadDefinitions,
     /// Read numbers. Somebody restricted to units reads only those about these units.
     ReadNumbers,
-    /// Change definitions and rosters.
+    /// Read lists of pseudonyms, restricted like numbers.
+    ReadLists,
+    /// Change definitions, rosters and trainings.
     Change,
     /// Send events.
     Send,
@@ -24,6 +26,7 @@ impl Right {
         use Role::*;
         match self {
             Self::ReadDefinitions | Self::ReadNumbers => &[Viewer, Analyst, Privacy, Admin],
+            Self::ReadLists => &[Analyst, Privacy, Admin],
             Self::Change => &[Admin],
             Self::Send => &[Producer, Admin],
             Self::ReadAudit => &[Privacy, Admin],

@@ -76,7 +76,7 @@ async fn allowed(caller: &Caller, right: Right, parts: &mut Parts) -> Result<(),
         return forbidden(&format!("you may not ask about the system {system:?}"));
     }
     match right {
-        Right::ReadNumbers if !caller.may_see_units(&units_of_query(parts)) => {
+        Right::ReadNumbers | Right::ReadLists if !caller.may_see_units(&units_of_query(parts)) => {
             forbidden("you may only ask about your units: give them as unit=")
         }
         Right::Change if caller.units != Scope::All => forbidden("you may not change what is about all units"),

@@ -21,6 +21,7 @@ pub enum Code {
     NotAcknowledged,
     Unauthenticated,
     Forbidden,
+    Suppressed,
     AccessUndecided,
     UnknownSystem,
     UnknownPath,
@@ -36,7 +37,7 @@ impl Code {
         match self {
             Self::UnreadableBody => S::BAD_REQUEST,
             Self::Unauthenticated => S::UNAUTHORIZED,
-            Self::Forbidden => S::FORBIDDEN,
+            Self::Forbidden | Self::Suppressed => S::FORBIDDEN,
             Self::UnknownSystem | Self::UnknownPath => S::NOT_FOUND,
             Self::WrongMethod => S::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => S::NOT_ACCEPTABLE,

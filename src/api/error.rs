@@ -92,6 +92,8 @@ pub enum Error {
     Unauthenticated,
     /// In words that tell nothing of what exists.
     Forbidden(String),
+    /// A list of users of a group that is too small to show.
+    Suppressed,
     TooManyRequests(Wait),
     UnknownSystem(String),
     UnknownPath(String),
@@ -169,6 +171,7 @@ impl Error {
             Self::NotAcknowledged(_) => Code::NotAcknowledged,
             Self::Unauthenticated => Code::Unauthenticated,
             Self::Forbidden(_) => Code::Forbidden,
+            Self::Suppressed => Code::Suppressed,
             Self::AccessUndecided(_) => Code::AccessUndecided,
             Self::UnknownSystem(_) => Code::UnknownSystem,
             Self::UnknownPath(_) => Code::UnknownPath,
@@ -202,6 +205,9 @@ impl Error {
             Self::Unauthenticated => "send a token of this installation: Authorization: Bearer <token>".to_owned(),
             Self::AccessUndecided(_) => "whether this token is known cannot be told now; try again later".to_owned(),
             Self::Forbidden(why) => why.clone(),
+            Self::Suppressed => {
+                "the group has too few people, or would reveal one that has, to list any of them".to_owned()
+            }
             Self::TooManyRequests(wait) => format!("too many requests; come again in {} s", wait.seconds()),
             Self::UnknownSystem(system) => {
                 format!("system {system:?} has no definition, no roster and no events")

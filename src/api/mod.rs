@@ -3,6 +3,7 @@
 mod adoption;
 mod audit;
 mod auth;
+mod champions;
 mod code;
 mod docs;
 mod error;
@@ -11,6 +12,8 @@ mod features;
 mod feedback;
 mod flows;
 mod heatmap;
+mod lifecycle;
+mod list;
 mod logins;
 mod manners;
 mod observe;
@@ -18,8 +21,11 @@ mod page;
 mod params;
 mod rejects;
 mod reply;
+mod retention;
+mod stickiness;
 mod systems;
 mod table;
+mod training;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -101,6 +107,11 @@ fn routes(config: &Config, gate: &Arc<Gate>) -> OpenApiRouter<App> {
     let numbers = OpenApiRouter::new()
         .routes(routes!(adoption::get_adoption))
         .routes(routes!(logins::get_logins))
+        .routes(routes!(stickiness::get_stickiness))
+        .routes(routes!(lifecycle::get_lifecycle))
+        .routes(routes!(retention::get_retention))
+        .routes(routes!(champions::get_champions))
+        .routes(routes!(training::get_training))
         .routes(routes!(features::get_features))
         .routes(routes!(features::get_time_to_adopt))
         .routes(routes!(flows::get_funnel))
@@ -112,6 +123,11 @@ fn routes(config: &Config, gate: &Arc<Gate>) -> OpenApiRouter<App> {
         .routes(routes!(rejects::get_rejects))
         .layer(within_deadline.clone())
         .layer(only(Right::ReadNumbers));
+    let lists = OpenApiRouter::new()
+        .routes(routes!(lifecycle::get_users))
+        .routes(routes!(champions::get_champion_users))
+        .layer(within_deadline.clone())
+        .layer(only(Right::ReadLists));
     let audit = OpenApiRouter::new()
         .routes(routes!(audit::get_audit))
         .layer(within_deadline)
@@ -119,12 +135,18 @@ fn routes(config: &Config, gate: &Arc<Gate>) -> OpenApiRouter<App> {
     let write = OpenApiRouter::new()
         .routes(routes!(systems::put_system))
         .routes(routes!(systems::put_roster))
+        .routes(routes!(training::put_training))
         .layer(only(Right::Change));
     let send = OpenApiRouter::new()
         .routes(routes!(events::post_events))
         .layer(DefaultBodyLimit::max(config.collector.max_body_bytes))
         .layer(only(Right::Send));
-    definitions.merge(numbers).merge(audit).merge(write).merge(send)
+    definitions
+        .merge(numbers)
+        .merge(lists)
+        .merge(audit)
+        .merge(write)
+        .merge(send)
 }
 
 /// The whole API with all its layers, outermost last.

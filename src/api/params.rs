@@ -68,7 +68,7 @@ pub fn words<T: Choice>(allowed: &[T]) -> Object {
         .build()
 }
 
-fn day() -> Object {
+pub fn day() -> Object {
     let date = SchemaFormat::KnownFormat(KnownFormat::Date);
     ObjectBuilder::new()
         .schema_type(Type::String)
@@ -147,7 +147,7 @@ impl Parameters {
         }
     }
 
-    fn date(&mut self, name: &'static str) -> Result<Option<Date>, Error> {
+    pub fn date(&mut self, name: &'static str) -> Result<Option<Date>, Error> {
         let Some(value) = self.take(name) else {
             return Ok(None);
         };
@@ -214,6 +214,24 @@ impl Parameters {
         Ok(window)
     }
 
+    /// A calendar month, written YYYY-MM.
+    pub fn month(&mut self, name: &'static str) -> Result<Option<Window>, Error> {
+        let Some(value) = self.take(name) else {
+            return Ok(None);
+        };
+        let text = format!("{value}-01");
+        let first = text.parse::<Date>().ok().filter(|first| first.to_string() == text);
+        let month = first.map(|first| Window::around(first, Frame::Month, 1));
+        match month.filter(|month| FIRST_DAY <= month.from && month.to <= LAST_DAY) {
+            Some(month) => Ok(Some(month)),
+            None => Err(Error::parameter(
+                name,
+                value,
+                format!("a month YYYY-MM after {FIRST_DAY} and before {LAST_DAY}"),
+            )),
+        }
+    }
+
     /// Refuses parameters that nobody asked for.
     pub fn finish(self) -> Result<(), Error> {
         match self.given.into_iter().next() {
@@ -267,6 +285,31 @@ mod tests {
         let window = window("").unwrap();
         assert_eq!(window.from.to_string(), "2026-10-01");
         assert_eq!(window.to.to_string(), "2026-10-29");
+    }
+
+    #[test]
+    fn a_month_is_one_that_clickhouse_can_hold() {
+        let month = |text: &str| {
+            let uri = format!("/x?month={text}").parse().unwrap();
+            Parameters::of(&uri).and_then(|mut parameters| parameters.month("month"))
+        };
+        let february = month("2026-02").unwrap().unwrap();
+        assert_eq!(
+            (february.from.to_string(), february.to.to_string()),
+            ("2026-02-01".into(), "2026-03-01".into())
+        );
+        for bad in [
+            "2026-13",
+            "2026-2",
+            "202602",
+            "2026-02-01",
+            "1989-12",
+            "2149-06",
+            "",
+            "+2026-02",
+        ] {
+            assert!(month(bad).is_err(), "{bad}");
+        }
     }
 
     proptest! {

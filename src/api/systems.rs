@@ -217,11 +217,7 @@ pub async fn put_roster(
 ) -> Result<Json<Imported>, Error> {
     Parameters::of(&uri)?.finish()?;
     let name = new_system_name(system)?;
-    let format = match media_type(&headers).as_str() {
-        "text/csv" => Format::Csv,
-        "application/json" => Format::Json,
-        given => return Err(Error::unsupported(given, "text/csv or application/json")),
-    };
+    let format = table_format(&headers)?;
     let text = app.text(body)?;
     let phases = match app.store.system(&name).await? {
         Some(system) => Some(system.phase_ids()?),
@@ -243,11 +239,20 @@ pub async fn put_roster(
 }
 
 /// The path of a system that may be about to be defined: a name that cannot be one is a mistake, not an unknown system.
-fn new_system_name(name: String) -> Result<String, Error> {
+pub(super) fn new_system_name(name: String) -> Result<String, Error> {
     system_name(name).map_err(|error| match error {
         Error::UnknownSystem(name) => Error::parameter("system", name, crate::definition::SYSTEM_NAME),
         other => other,
     })
+}
+
+/// How the table in a body is written.
+pub(super) fn table_format(headers: &HeaderMap) -> Result<Format, Error> {
+    match media_type(headers).as_str() {
+        "text/csv" => Ok(Format::Csv),
+        "application/json" => Ok(Format::Json),
+        given => Err(Error::unsupported(given, "text/csv or application/json")),
+    }
 }
 
 /// The media type without its parameters, in lower case.
@@ -266,7 +271,7 @@ pub(super) fn whole(body: Result<Bytes, BytesRejection>, limit_bytes: usize) -> 
 }
 
 impl App {
-    fn text(&self, body: Result<Bytes, BytesRejection>) -> Result<String, Error> {
+    pub(super) fn text(&self, body: Result<Bytes, BytesRejection>) -> Result<String, Error> {
         let bytes = whole(body, self.max_body_bytes)?;
         String::from_utf8(bytes.into()).map_err(|error| {
             Error::UnreadableBody(format!(

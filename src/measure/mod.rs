@@ -4,20 +4,26 @@
 //! so nothing here can show a group that is too small.
 
 pub mod adoption;
+pub mod champions;
 pub mod features;
 pub mod funnels;
 pub mod group;
 pub mod heatmap;
 pub mod issues;
+pub mod lifecycle;
+pub mod list;
 pub mod logins;
 pub mod paths;
 pub mod quality;
 pub mod reader;
 pub mod rejects;
+pub mod retention;
 pub mod satisfaction;
+pub mod stickiness;
 pub mod survival;
 pub mod system;
 pub mod time_to_adopt;
+pub mod training;
 mod under_way;
 pub mod window;
 

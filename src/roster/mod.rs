@@ -6,6 +6,7 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
+pub use crate::columns::Format;
 pub use parse::COLUMNS;
 
 use std::fmt;
@@ -52,14 +53,6 @@ pub struct Entitlement {
 pub enum Kind {
     Person = 1,
     Service = 2,
-}
-
-/// How a roster is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    Csv,
-    /// An array of objects with the columns as keys; empty fields may be left out or null.
-    Json,
 }
 
 /// What a roster is checked against besides its own rules.

@@ -12,6 +12,7 @@ pub mod systems;
 pub mod tokens;
 pub mod topic_id;
 pub mod topics;
+pub mod training;
 
 use std::time::{Duration, Instant};
 

@@ -64,23 +64,29 @@ pub struct Shape {
     pub split: bool,
 }
 
+/// Name and text of a number or of a part of numbers.
+type Text = (&'static str, String);
+
 /// Every number, rendered for one installation.
 pub struct Numbers {
-    /// Name and text with the smallest group filled in.
-    texts: Vec<(&'static str, String)>,
+    /// With parts and the smallest group filled in.
+    texts: Vec<Text>,
+    /// Queries that numbers and lists share. A part has no view of its own, because nothing is suppressed in it; it may hold parts
+    /// whose names come after its own.
+    parts: Vec<Text>,
 }
 
 impl Numbers {
     pub fn new(min_group_size: u32) -> anyhow::Result<Self> {
-        let mut texts = Vec::new();
-        for file in NUMBERS.files() {
-            let name = file.path().file_stem().and_then(|name| name.to_str());
-            let name = name.context("a number without a name")?;
-            let text = file.contents_utf8().context("a number that is not UTF-8")?;
-            texts.push((name, text.replace("{{min_group_size}}", &min_group_size.to_string())));
+        let mut texts = texts_of(&NUMBERS, min_group_size)?;
+        let parts = match NUMBERS.get_dir("parts") {
+            Some(folder) => texts_of(folder, min_group_size)?,
+            None => Vec::new(),
+        };
+        for (_, text) in &mut texts {
+            *text = parts.iter().fold(std::mem::take(text), fill);
         }
-        texts.sort_unstable();
-        Ok(Self { texts })
+        Ok(Self { texts, parts })
     }
 
     /// Name and `CREATE OR REPLACE VIEW` of each.
@@ -93,17 +99,9 @@ impl Numbers {
         })
     }
 
-    /// `sql` with each `{{name of a number}}` replaced by the query of that number in parentheses. The parameters of its view
+    /// `sql` with each `{{name of a number or part}}` replaced by its query in parentheses. The parameters of its view
     /// and those of [`LOOKUPS`] are to be bound.
     pub fn question(&self, sql: &str, shape: Shape) -> String {
-        let fill = |sql: String, (name, text): &(&'static str, String)| {
-            let placeholder = format!("{{{{{name}}}}}");
-            if sql.contains(&placeholder) {
-                sql.replace(&placeholder, &format!("(\n{})", body(text)))
-            } else {
-                sql
-            }
-        };
         let group = match shape.by {
             Dimension::None => "''",
             Dimension::Unit => "unit",
@@ -113,6 +111,7 @@ impl Numbers {
             Dimension::Phase => "phase",
         };
         let sql = self.texts.iter().fold(sql.to_owned(), fill);
+        let sql = self.parts.iter().fold(sql, fill);
         let sql = sql
             .replace("{{group}}", group)
             .replace("{{split}}", if shape.split { SPLIT } else { NO_SPLIT });
@@ -122,7 +121,31 @@ impl Numbers {
     }
 }
 
-/// What follows `CREATE OR REPLACE VIEW … AS`.
+/// The files of a folder, in the order of their names.
+fn texts_of(folder: &'static Dir<'static>, min_group_size: u32) -> anyhow::Result<Vec<Text>> {
+    let mut texts = Vec::new();
+    for file in folder.files() {
+        let name = file.path().file_stem().and_then(|name| name.to_str());
+        let name = name.context("a number without a name")?;
+        let text = file.contents_utf8().context("a number that is not UTF-8")?;
+        texts.push((name, text.replace("{{min_group_size}}", &min_group_size.to_string())));
+    }
+    texts.sort_unstable();
+    Ok(texts)
+}
+
+fn fill(sql: String, (name, text): &Text) -> String {
+    let placeholder = format!("{{{{{name}}}}}");
+    if sql.contains(&placeholder) {
+        sql.replace(&placeholder, &format!("(\n{})", body(text)))
+    } else {
+        sql
+    }
+}
+
+/// What follows `CREATE OR REPLACE VIEW … AS`; the whole of a part.
 fn body(text: &str) -> &str {
-    text.split_once(" AS\n").map_or(text, |(_, body)| body)
+    let view = text.split_once("CREATE OR REPLACE VIEW ");
+    view.and_then(|(_, view)| view.split_once(" AS\n"))
+        .map_or(text, |(_, body)| body)
 }

@@ -140,7 +140,7 @@ async fn company() -> Api {
 }
 
 /// A row as a worker would write it.
-fn row(user: Pseudonym, ordinal: u64, time: &str, kind: &str, feature: &str, outcome: &str) -> String {
+pub fn row(user: Pseudonym, ordinal: u64, time: &str, kind: &str, feature: &str, outcome: &str) -> String {
     let time: Timestamp = time.parse().unwrap();
     let local = Zone::named("Asia/Shanghai").unwrap().local_hour(time.as_millisecond());
     let (date, hour, ms) = (local.date, local.hour, time.as_millisecond());
@@ -400,6 +400,11 @@ async fn the_views_say_what_the_api_says() {
         ("satisfaction", ", by = 'unit'"),
         ("issues", ""),
         ("time_to_adopt", ", feature = 'finance.发票'"),
+        ("stickiness", ""),
+        ("lifecycle", ", by = 'unit', on = '2026-10-14'"),
+        ("retention", ""),
+        ("champions", ", by = 'unit', month = '2026-10-01'"),
+        ("training_effect", ", through = '2026-11-20'"),
     ];
     let known: Vec<_> = numbers.views().map(|(name, _)| name).collect();
     assert_eq!(known.len(), own.len(), "{known:?}");
@@ -425,6 +430,9 @@ async fn the_views_say_what_the_api_says() {
             .param("within_s", 604_800)
             .param("after", "finance.发票")
             .param("feature", "finance.发票")
+            .param("on", "2026-10-14")
+            .param("month", "2026-10-01")
+            .param("through", "2026-11-20")
             .param(
                 "periods",
                 vec![
@@ -468,11 +476,21 @@ async fn a_user_with_two_ordinals_is_one_user() {
         "satisfaction?by=unit",
         "issues?",
         "features/finance.approve/time-to-adopt?",
+        "stickiness?",
+        "retention?",
+    ];
+    let of_days = [
+        "lifecycle?by=unit&on=2026-10-14",
+        "users?state=at_risk&on=2026-10-14",
+        "champions?by=unit&month=2026-10",
     ];
     let answers = async || {
         let mut answers = Vec::new();
         for path in paths {
             answers.push(api.ok(&format!("/systems/erp/{path}&{WINDOW}")).await);
+        }
+        for path in of_days {
+            answers.push(api.ok(&format!("/systems/erp/{path}")).await);
         }
         answers
     };

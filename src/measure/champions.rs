@@ -1,0 +1,198 @@
+//! Champions (M22): who uses the system most often and most broadly, two months running.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::list::{Filter, Listing, Part};
+use super::{DataQuality, Dimension, Error, GroupKey, Reader, SystemContext, Window, WindowAnswer, quality};
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Champions {
+    pub system: String,
+    /// The second of the two months.
+    pub window: WindowAnswer,
+    pub by: Dimension,
+    pub groups: Vec<ChampionGroup>,
+    pub total: ChampionCount,
+    pub data_quality: DataQuality,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ChampionGroup {
+    #[serde(flatten)]
+    pub key: GroupKey,
+    #[serde(flatten)]
+    pub count: ChampionCount,
+}
+
+/// All null where suppressed.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ChampionCount {
+    /// Persons on the roster on at least one day of the month.
+    pub entitled: Option<u64>,
+    pub champions: Option<u64>,
+    /// `champions` ÷ `entitled`; null when nobody is entitled.
+    pub share: Option<f64>,
+    pub suppressed: bool,
+}
+
+#[derive(clickhouse::Row, Deserialize)]
+struct Row {
+    is_total: bool,
+    group_name: String,
+    suppressed: bool,
+    entitled: Option<u64>,
+    champions: Option<u64>,
+    share: Option<f64>,
+}
+
+const SQL: &str = "\
+SELECT toBool(is_total) AS is_total, toString(group_name) AS group_name, toBool(suppressed) AS suppressed, entitled, champions, share
+FROM {{champions}}
+ORDER BY is_total, group_name";
+
+/// `month` is a whole calendar month.
+pub async fn ask(reader: &Reader, system: SystemContext, month: Window, by: Dimension) -> Result<Champions, Error> {
+    let ((groups, total), data_quality) =
+        tokio::try_join!(counts(reader, &system, month, by), quality::ask(reader, &system, month))?;
+    let group = |(name, count)| ChampionGroup {
+        key: GroupKey::new(by, name),
+        count,
+    };
+    Ok(Champions {
+        window: month.answer(&system),
+        system: system.name,
+        by,
+        groups: groups.into_iter().map(group).collect(),
+        total,
+        data_quality,
+    })
+}
+
+/// Those of each group, and of the whole system.
+async fn counts(
+    reader: &Reader,
+    system: &SystemContext,
+    month: Window,
+    by: Dimension,
+) -> Result<(Vec<(String, ChampionCount)>, ChampionCount), Error> {
+    let question = reader
+        .about_groups(system, month, by, SQL)
+        .param("month", month.from.to_string());
+    let mut groups = Vec::new();
+    let mut total = ChampionCount {
+        entitled: Some(0),
+        champions: Some(0),
+        share: None,
+        suppressed: false,
+    };
+    for row in reader.rows::<Row>(question).await? {
+        let count = ChampionCount {
+            entitled: row.entitled,
+            champions: row.champions,
+            share: row.share,
+            suppressed: row.suppressed,
+        };
+        if row.is_total {
+            total = count;
+        } else {
+            groups.push((row.group_name, count));
+        }
+    }
+    Ok((groups, total))
+}
+
+#[derive(Debug, Clone)]
+pub struct UsersRequest {
+    pub system: SystemContext,
+    /// A whole calendar month.
+    pub month: Window,
+    pub filter: Filter,
+    pub part: Part,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ChampionUsers {
+    pub system: String,
+    /// The second of the two months.
+    pub window: WindowAnswer,
+    /// The group they are of, where one was asked for.
+    #[serde(flatten)]
+    pub group: GroupKey,
+    /// How many there are on all pages together.
+    pub count: Option<u64>,
+    /// By pseudonym.
+    pub users: Vec<Champion>,
+    /// What `cursor` must be for the next page; null on the last one.
+    pub next: Option<String>,
+    /// The version of the roster that all pages are of.
+    pub roster: u64,
+    pub data_quality: DataQuality,
+}
+
+/// With what the user did in the month.
+#[derive(Debug, Serialize, Deserialize, clickhouse::Row, ToSchema)]
+pub struct Champion {
+    /// The pseudonym: 32 hexadecimal digits.
+    pub user: String,
+    /// Working days with a click.
+    pub active_days: u64,
+    /// Features used of those expected of the user's role.
+    pub used: u64,
+    pub expected: u64,
+    /// `used` ÷ `expected`.
+    pub breadth: f64,
+}
+
+const USERS_SQL: &str = "\
+WITH
+    {{zone}} AS current_zone,
+    {{definition}} AS current_definition,
+    {{roster}} AS current_roster,
+    {{split}} AS split
+SELECT lower(hex(champion)) AS user, toUInt64(days) AS active_days, toUInt64(used_features) AS used, toUInt64(expected_features) AS expected,
+    used_features / expected_features AS breadth
+FROM
+(
+    SELECT user AS champion, active_days AS days, used AS used_features, expected AS expected_features
+    FROM {{champion_people}}
+    WHERE is_champion AND group_of_user = {group:String} AND user > toFixedString(unhex({after:String}), 16)
+    ORDER BY user
+    LIMIT {limit:UInt32}
+)
+ORDER BY user";
+
+/// Whether a list may be shown is decided where the number of its group is suppressed: by the view.
+pub async fn ask_users(reader: &Reader, request: UsersRequest) -> Result<Listing<ChampionUsers>, Error> {
+    let UsersRequest {
+        system,
+        month,
+        filter,
+        part,
+    } = request;
+    let (groups, total) = counts(reader, &system, month, filter.by).await?;
+    let Some(count) = filter.pick(groups, total) else {
+        return Ok(Listing::UnknownGroup);
+    };
+    if count.suppressed {
+        return Ok(Listing::Suppressed);
+    }
+    let question = reader
+        .about_groups(&system, month, filter.by, USERS_SQL)
+        .param("month", month.from.to_string())
+        .param("group", &filter.group)
+        .param("after", &part.after)
+        .param("limit", part.limit);
+    let (users, data_quality) =
+        tokio::try_join!(reader.rows::<Champion>(question), quality::ask(reader, &system, month))?;
+    Ok(Listing::Users(ChampionUsers {
+        roster: system.roster,
+        next: None,
+        window: month.answer(&system),
+        system: system.name,
+        group: GroupKey::new(filter.by, filter.group),
+        count: count.champions,
+        users,
+        data_quality,
+    }))
+}
