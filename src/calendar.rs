@@ -1,4 +1,4 @@
-//! Local days and hours of a time zone, daylight saving included.
+//! Local days and hours of a time zone, daylight saving included; the ramp of a target.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -62,6 +62,36 @@ impl Zone {
     }
 }
 
+/// What a rate should be on the way to its target (M20).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Ramp {
+    /// Above 0, at most 1.
+    pub target: f64,
+    /// Days after go-live on which the target is due.
+    pub due_days: u32,
+}
+
+impl Default for Ramp {
+    fn default() -> Self {
+        Self {
+            target: 0.80,
+            due_days: 90,
+        }
+    }
+}
+
+impl Ramp {
+    /// The expected rate on day `day` after go-live: a line from 0 on day 0 to the target on the due day, flat after. Nothing is
+    /// expected before go-live.
+    pub fn expected_rate(self, day: i32) -> f64 {
+        match u32::try_from(day) {
+            Err(_) => 0.0,
+            Ok(day) if day >= self.due_days => self.target,
+            Ok(day) => self.target * f64::from(day) / f64::from(self.due_days),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -115,7 +145,28 @@ mod tests {
         assert!(error.contains("\"Mars/Olympus\""), "{error}");
     }
 
+    #[test]
+    fn the_usual_ramp_rises_to_four_fifths_in_ninety_days() {
+        let rates = [-7, 0, 9, 45, 89, 90, 91, 400].map(|day| Ramp::default().expected_rate(day));
+        let expected = [0.0, 0.0, 0.08, 0.4, 0.8 * 89.0 / 90.0, 0.8, 0.8, 0.8];
+        for (rate, expected) in rates.into_iter().zip(expected) {
+            assert!((rate - expected).abs() < 1e-12, "{rate} {expected}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_ramp_rises_evenly_and_stays_at_its_target(target in 0.01f64..=1.0, due_days in 1u32..=3650, day in -4000i32..8000) {
+            let rate = |day| Ramp { target, due_days }.expected_rate(day);
+            let due = due_days as i32;
+            prop_assert!((0.0..=target).contains(&rate(day)));
+            prop_assert_eq!(rate(day.min(0)), 0.0);
+            prop_assert_eq!(rate(day.max(due)), target);
+            let step = rate(day + 1) - rate(day);
+            let expected = if (0..due).contains(&day) { target / f64::from(due) } else { 0.0 };
+            prop_assert!((step - expected).abs() < 1e-12, "{} {}", step, expected);
+        }
+
         #[test]
         fn it_agrees_with_the_calendar_library(
             second in 0i64..4_102_444_800,

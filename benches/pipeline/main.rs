@@ -4,7 +4,7 @@
 //! topic ─► floor: librdkafka alone ─► end to end: `uptake ingest` ─► floor: the engine alone ─► answers of the API ─► collector
 //! ```
 //!
-//! `cargo bench --bench pipeline collector` measures only the last.
+//! `cargo bench --bench pipeline collector` measures only the last, `… pipeline ingest` only what is before the answers.
 //!
 //! Nothing is asserted but that every event was counted: the figures go to a table and to `target/bench.json`.
 //! `docs/benchmarks.md` says what each of them means. `UPTAKE_BENCH_EVENTS` makes everything smaller or larger.
@@ -32,7 +32,8 @@ const STORED_FOR_EACH_SENT: u64 = 5;
 const SENT_FOR_EACH_OVER_HTTP: u64 = 5;
 
 fn main() -> anyhow::Result<()> {
-    let only_collector = std::env::args().any(|argument| argument == "collector");
+    let only = |part| std::env::args().any(|argument| argument == part);
+    let (only_collector, only_ingest) = (only("collector"), only("ingest"));
     let mut arguments = std::env::args().skip(1);
     if arguments.next().as_deref() == Some(floor::CONSUME) {
         return floor::consume(arguments);
@@ -45,21 +46,25 @@ fn main() -> anyhow::Result<()> {
         if only_collector {
             report.event_bytes(topic::BYTES as f64);
         } else {
-            ingest_and_answers(&mut report, &parts, events).await?;
+            ingest(&mut report, &parts, events).await?;
+            if !only_ingest {
+                answers::measure(&mut report, &parts, events * STORED_FOR_EACH_SENT).await?;
+            }
         }
-        collector::measure(&mut report, &parts, events / SENT_FOR_EACH_OVER_HTTP).await?;
+        if !only_ingest {
+            collector::measure(&mut report, &parts, events / SENT_FOR_EACH_OVER_HTTP).await?;
+        }
         parts.stop().await;
         report.finish("bench.json")
     })
 }
 
-async fn ingest_and_answers(report: &mut Report, parts: &parts::Parts, events: u64) -> anyhow::Result<()> {
+async fn ingest(report: &mut Report, parts: &parts::Parts, events: u64) -> anyhow::Result<()> {
     report.progress(format_args!("sending {events} events to Kafka"));
     let mut topic = topic::Topic::fill(parts, events).await?;
     report.event_bytes(topic.mean_bytes);
 
     floor::librdkafka(report, &topic)?;
-    let database = ingest::end_to_end(report, parts, &mut topic).await?;
-    floor::engine(report, parts, database).await?;
-    answers::measure(report, parts, events * STORED_FOR_EACH_SENT).await
+    let database = self::ingest::end_to_end(report, parts, &mut topic).await?;
+    floor::engine(report, parts, database).await
 }

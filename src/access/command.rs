@@ -102,10 +102,7 @@ async fn create(store: &Store, new: New, is_required: bool) -> anyhow::Result<()
     let change = async { store.add_token(stored, before.as_ref()).await.map(|()| granted) };
     audit::record(store, Actor::of_command(), what, change).await?;
     println!("{token}");
-    eprintln!(
-        "This is shown only now. It is sent as  Authorization: Bearer {}…",
-        &token[..10]
-    );
+    eprintln!("This is shown only now. It is sent as  Authorization: Bearer <token>");
     if !is_required {
         eprintln!("api.authentication is false here: the API also answers whoever has no token.");
     }

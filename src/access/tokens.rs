@@ -22,6 +22,8 @@ const REREADS_PER_SECOND: NonZeroU32 = NonZeroU32::new(5).expect("not 0");
 const REREADS_BURST: NonZeroU32 = NonZeroU32::new(20).expect("not 0");
 /// How long a request waits for ClickHouse before what was read last is good enough.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// The same while nothing was read yet.
+const FIRST_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Every token that is not revoked. They are few, so all are read at once.
 ///
@@ -40,6 +42,7 @@ struct Last {
     tokens: Option<Arc<[Token]>>,
     /// When they were read last, or that failed.
     tried_at: Option<Instant>,
+    failed: bool,
 }
 
 impl Tokens {
@@ -49,6 +52,7 @@ impl Tokens {
             last: Mutex::new(Last {
                 tokens: None,
                 tried_at: None,
+                failed: false,
             }),
             reading: tokio::sync::Mutex::default(),
             rereads: RateLimiter::direct(Quota::per_second(REREADS_PER_SECOND).allow_burst(REREADS_BURST)),
@@ -58,7 +62,10 @@ impl Tokens {
     /// Whose token this is; `None`: nobody's. The error is ClickHouse's.
     pub async fn caller(&self, token: &str) -> anyhow::Result<Option<Caller>> {
         let asked_at = Instant::now();
-        let tokens = self.read_since(asked_at.checked_sub(FRESH)).await?;
+        let tokens = match self.read_since(asked_at.checked_sub(FRESH)).await {
+            Ok(tokens) => tokens,
+            Err(error) => self.last().tokens.clone().ok_or(error)?,
+        };
         if let Some(token) = find(&tokens, token, Timestamp::now()) {
             return Ok(Some(caller(token)));
         }
@@ -69,12 +76,11 @@ impl Tokens {
         Ok(find(&tokens, token, Timestamp::now()).map(caller))
     }
 
-    /// Those of the last read, which is repeated where it was tried before `since`.
+    /// Those of the last read, which is repeated where it was tried before `since`. The error: it failed.
     async fn read_since(&self, since: Option<Instant>) -> anyhow::Result<Arc<[Token]>> {
         let is_due = || {
-            self.last()
-                .tried_at
-                .is_none_or(|at| since.is_some_and(|since| at < since))
+            let tried_at = self.last().tried_at;
+            tried_at.is_none_or(|at| since.is_some_and(|since| at < since))
         };
         if is_due() {
             let _one_reads = self.reading.lock().await;
@@ -83,15 +89,22 @@ impl Tokens {
                 self.read().await;
             }
         }
-        let tokens = self.last().tokens.clone();
+        let last = self.last();
+        let tokens = last.tokens.clone().filter(|_| !last.failed);
         tokens.context("the tokens cannot be read")
     }
 
     async fn read(&self) {
         let tried_at = Instant::now();
-        let read = tokio::time::timeout(PATIENCE, self.store.tokens()).await;
-        let read = read.unwrap_or_else(|_| Err(anyhow!("no answer within {PATIENCE:?}")));
+        let patience = if self.last().tokens.is_some() {
+            PATIENCE
+        } else {
+            FIRST_PATIENCE
+        };
+        let read = tokio::time::timeout(patience, self.store.tokens()).await;
+        let read = read.unwrap_or_else(|_| Err(anyhow!("no answer within {patience:?}")));
         let mut last = self.last();
+        last.failed = read.is_err();
         match read {
             Ok(tokens) => {
                 // What was stored after that may be missing.

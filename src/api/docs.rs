@@ -55,30 +55,25 @@ const TABLES: [(&str, &[&str]); 8] = [
     ("/api/v1/systems/{system}/rejects", Rejects::COLUMNS),
 ];
 
-/// What may be answered to any request, and where it can be told apart.
-const REFUSALS: [(&str, &str, fn(&Operation) -> bool); 10] = [
+/// Whether an operation has a trait that refusals depend on.
+type Trait = fn(&Operation) -> bool;
+
+/// What may be answered instead, to which operations.
+const REFUSALS: [(&str, &str, Trait); 10] = [
+    ("400", "The body cannot be read", takes_body),
     ("401", "No token, or none that is known", |_| true),
-    (
-        "403",
-        "The role or the restriction of the token does not allow it",
-        |_| true,
-    ),
+    ("403", "The role or a restriction does not allow it", |_| true),
     ("404", "There is no such system", is_about_a_system),
     ("406", "There is no format that `Accept` wants", is_question),
-    ("400", "The body cannot be read", takes_body),
     ("413", "The body is too large", takes_body),
     ("415", "The body is of another type", takes_body),
     ("422", "`errors` says what is wrong and what was expected", |_| true),
     (
         "429",
-        "Too many requests: `Retry-After` says when to come again",
+        "Too many requests: come again after `Retry-After` seconds",
         |_| true,
     ),
-    (
-        "503",
-        "Storage, Kafka or the identity provider does not answer in time: try again later",
-        |_| true,
-    ),
+    ("503", "What is needed for the answer does not answer in time", |_| true),
 ];
 
 fn is_about_a_system(operation: &Operation) -> bool {

@@ -1,17 +1,20 @@
-//! `GET /api/v1/systems/{system}/features`
+//! `GET /api/v1/systems/{system}/features` and `…/features/{feature}/time-to-adopt`
 
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 use jiff::civil::Date;
 use serde::Serialize;
+use utoipa::IntoParams;
 
 use super::App;
 use super::error::Error;
-use super::params::{Parameters, SystemParam, SystemPath, WindowParams};
+use super::flows::refuse_unknown;
+use super::params::{FeaturePath, Parameters, SystemParam, SystemPath, WindowParams};
 use super::reply::Reply;
 use super::table::{Table, Text};
 use crate::measure::features::{self, Feature, Features};
+use crate::measure::time_to_adopt::{self, TimeToAdopt};
 
 /// Features, ranked: who of those who should use them does, how much, and what is never used.
 #[utoipa::path(
@@ -27,7 +30,7 @@ use crate::measure::features::{self, Feature, Features};
             "window": {"from": "2026-10-01", "to": "2026-11-01", "timezone": "Asia/Shanghai"},
             "features": [{
                 "rank": 1, "feature": "finance.invoice.approve", "module": "finance", "title": "Approve invoice",
-                "catalogued": true, "released": "2026-01-05", "users": 371, "expected_users": 350, "expected": 412,
+                "catalogued": true, "released": "2026-01-05", "cadence": "daily", "users": 371, "expected_users": 350, "expected": 412,
                 "breadth": 0.8495, "clicks": 20400, "depth": 3.0, "adopted_users": 340, "previous_breadth": 0.81,
                 "change": 0.0488, "unused": false, "declining": false, "suppressed": false
             }],
@@ -71,6 +74,7 @@ pub struct Row<'t> {
     unused: bool,
     declining: bool,
     suppressed: bool,
+    cadence: Option<&'t str>,
 }
 
 impl Table for Features {
@@ -93,6 +97,7 @@ impl Table for Features {
         "unused",
         "declining",
         "suppressed",
+        "cadence",
     ];
     type Row<'t> = Row<'t>;
 
@@ -121,5 +126,50 @@ fn row(feature: &Feature) -> Row<'_> {
         unused: feature.unused,
         declining: feature.declining,
         suppressed: feature.suppressed,
+        cadence: feature.cadence.as_deref(),
     }
+}
+
+/// Documents the feature in a path. Only documents: [`FeaturePath`] reads it.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "a description for OpenAPI")]
+pub struct FeatureParam {
+    /// The key of the feature.
+    #[param(example = "finance.invoice.approve")]
+    feature: String,
+}
+
+/// Time to adopt: days until people first use a feature, with those who have not yet.
+#[utoipa::path(
+    get,
+    path = "/api/v1/systems/{system}/features/{feature}/time-to-adopt",
+    tag = "features",
+    params(SystemParam, FeatureParam, WindowParams),
+    responses((
+        status = 200,
+        body = TimeToAdopt,
+        example = json!({
+            "system": "erp", "feature": "finance.invoice.approve",
+            "window": {"from": "2026-10-01", "to": "2026-11-01", "timezone": "Asia/Shanghai"},
+            "expected": 412, "not_adopted": 62, "not_adopted_share": 0.1505, "median_days": 23, "suppressed": false,
+            "data_quality": {
+                "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+            }
+        })
+    ))
+)]
+pub async fn get_time_to_adopt(
+    State(app): State<App>,
+    FeaturePath(system, feature): FeaturePath,
+    uri: Uri,
+    reply: Reply,
+) -> Result<Response, Error> {
+    let mut parameters = Parameters::of(&uri)?;
+    let system = app.system(system).await?;
+    let window = parameters.window(&system, app.retention.user_months)?;
+    parameters.finish()?;
+    refuse_unknown(&app, &system, "feature", std::slice::from_ref(&feature)).await?;
+    reply.document(&time_to_adopt::ask(&app.reader, system, window, feature).await?)
 }

@@ -8,6 +8,8 @@ mod docs;
 mod error;
 mod events;
 mod features;
+mod feedback;
+mod flows;
 mod heatmap;
 mod logins;
 mod manners;
@@ -100,8 +102,13 @@ fn routes(config: &Config, gate: &Arc<Gate>) -> OpenApiRouter<App> {
         .routes(routes!(adoption::get_adoption))
         .routes(routes!(logins::get_logins))
         .routes(routes!(features::get_features))
+        .routes(routes!(features::get_time_to_adopt))
+        .routes(routes!(flows::get_funnel))
+        .routes(routes!(flows::get_paths))
         .routes(routes!(heatmap::get_hour_heatmap))
         .routes(routes!(heatmap::get_feature_heatmap))
+        .routes(routes!(feedback::get_satisfaction))
+        .routes(routes!(feedback::get_issues))
         .routes(routes!(rejects::get_rejects))
         .layer(within_deadline.clone())
         .layer(only(Right::ReadNumbers));

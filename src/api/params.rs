@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::Uri;
 use axum::http::request::Parts;
+use jiff::ToSpan;
 use jiff::civil::Date;
 use utoipa::IntoParams;
 use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, Type};
 
 use super::error::Error;
+use crate::config::Retention;
 use crate::event::is_system_name;
 use crate::measure::window::{FIRST_DAY, LAST_DAY};
 use crate::measure::{Choice, Dimension, Frame, SystemContext, Window};
@@ -84,6 +86,20 @@ impl<S: Send + Sync> FromRequestParts<S> for SystemPath {
         match Path::from_request_parts(parts, state).await {
             Ok(Path(system)) => Ok(Self(system)),
             // What is no text names nothing.
+            Err(_) => Err(Error::UnknownPath(parts.uri.path().to_owned())),
+        }
+    }
+}
+
+/// What stands in a path in the places of a system and of one of its features.
+pub struct FeaturePath(pub String, pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for FeaturePath {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path((system, feature))) => Ok(Self(system, feature)),
             Err(_) => Err(Error::UnknownPath(parts.uri.path().to_owned())),
         }
     }
@@ -178,6 +194,22 @@ impl Parameters {
                 window.from.to_string(),
                 format!("a window of at most {retention_months} months, which is what is kept"),
             ));
+        }
+        Ok(window)
+    }
+
+    /// A window of raw events: none of it is deleted already.
+    pub fn raw_window(&mut self, system: &SystemContext, retention: &Retention) -> Result<Window, Error> {
+        let window = self.window(system, retention.user_months)?;
+        let kept_from = system
+            .yesterday
+            .saturating_sub((i64::from(retention.raw_days) - 2).days());
+        if window.from < kept_from {
+            let expected = format!(
+                "a day from {kept_from}: events are kept for {} days",
+                retention.raw_days
+            );
+            return Err(Error::window("from", window.from.to_string(), expected));
         }
         Ok(window)
     }

@@ -108,7 +108,7 @@ impl Limits {
         ] {
             if rate > 0 && burst == 0 {
                 let key = format!("api.limits.{what}_burst = 0");
-                return Err(refused(&key, &format!("at least 1 while {what}_per_second = {rate}")));
+                return Err(refused(&key, format!("at least 1 while {what}_per_second = {rate}")));
             }
         }
         Ok(())

@@ -40,7 +40,7 @@ fn free_mb(dir: &Path) -> anyhow::Result<u64> {
         }
         stat
     };
-    Ok(stat.f_bavail * stat.f_frsize >> 20)
+    Ok((stat.f_bavail * stat.f_frsize) >> 20)
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ impl Dictionary {
     pub fn into_column(self) -> Vec<u8> {
         let (width, numbers): (u64, Vec<u8>) = match self.spans.len() {
             ..=0x100 => (0, self.rows.iter().map(|&number| number as u8).collect()),
-            ..=0x1_0000 => (
+            0x101..=0x1_0000 => (
                 1,
                 self.rows
                     .iter()

@@ -28,6 +28,8 @@ pub struct Feature {
     pub catalogued: bool,
     #[schema(value_type = Option<String>, format = Date)]
     pub released: Option<Date>,
+    /// How often it is meant to be used, where the catalogue says.
+    pub cadence: Option<String>,
     /// Entitled persons who clicked it.
     pub users: Option<u64>,
     /// Those of them whose role is expected to use it.
@@ -46,9 +48,9 @@ pub struct Feature {
     pub previous_breadth: Option<f64>,
     /// Relative change of breadth against the window before.
     pub change: Option<f64>,
-    /// Catalogued, released and without any click.
+    /// Catalogued, released and without any click, also in the month, quarter or year before `to` where that is its cadence.
     pub unused: bool,
-    /// Breadth is down by a fifth or more.
+    /// Breadth is down by a fifth or more; never so in a window that is shorter than the feature's cadence.
     pub declining: bool,
     pub suppressed: bool,
 }
@@ -60,6 +62,7 @@ struct Row {
     title: String,
     catalogued: bool,
     released: Option<u16>,
+    cadence: String,
     users: Option<u64>,
     expected_users: Option<u64>,
     expected: Option<u64>,
@@ -75,7 +78,7 @@ struct Row {
 }
 
 const SQL: &str = "\
-SELECT feature, module, title, toBool(catalogued) AS catalogued, released, users, expected_users, expected, breadth, clicks, depth,
+SELECT feature, module, title, toBool(catalogued) AS catalogued, released, cadence, users, expected_users, expected, breadth, clicks, depth,
     adopted, previous_breadth, change, toBool(ifNull(unused, 0)) AS unused, toBool(ifNull(declining, 0)) AS declining, toBool(suppressed) AS suppressed
 FROM {{features}}
 ORDER BY breadth DESC NULLS LAST, clicks DESC NULLS LAST, change DESC NULLS LAST, feature";
@@ -102,6 +105,7 @@ fn feature(rank: u64, row: Row) -> Feature {
         title: Some(row.title).filter(|title| !title.is_empty()),
         catalogued: row.catalogued,
         released: row.released.map(date_of),
+        cadence: Some(row.cadence).filter(|cadence| !cadence.is_empty()),
         users: row.users,
         expected_users: row.expected_users,
         expected: row.expected,
@@ -115,4 +119,30 @@ fn feature(rank: u64, row: Row) -> Feature {
         declining: row.declining,
         suppressed: row.suppressed,
     }
+}
+
+const CATALOGUED: &str = "\
+SELECT arrayFilter(key -> NOT has(features.feature, key), {keys:Array(String)}) AS unlisted
+FROM systems
+WHERE system = {system:String} AND version = {definition:UInt64}";
+
+const CLICKED: &str = "\
+SELECT DISTINCT toString(feature) AS feature
+FROM feature_users
+WHERE system = {system:String} AND feature IN {keys:Array(String)}";
+
+/// The first of `keys` that is neither in the catalogue nor was ever clicked.
+pub async fn unknown(reader: &Reader, system: &SystemContext, keys: &[String]) -> Result<Option<String>, Error> {
+    let ask = |sql| reader.question(sql).param("system", &system.name);
+    let catalogued = ask(CATALOGUED)
+        .param("definition", system.definition)
+        .param("keys", keys);
+    let unlisted: Vec<Vec<String>> = reader.rows(catalogued).await?;
+    // No row: the system has no definition.
+    let unlisted = unlisted.into_iter().next().unwrap_or_else(|| keys.to_vec());
+    if unlisted.is_empty() {
+        return Ok(None);
+    }
+    let clicked: Vec<String> = reader.rows(ask(CLICKED).param("keys", &unlisted)).await?;
+    Ok(unlisted.into_iter().find(|key| !clicked.contains(key)))
 }

@@ -5,13 +5,19 @@
 
 pub mod adoption;
 pub mod features;
+pub mod funnels;
 pub mod group;
 pub mod heatmap;
+pub mod issues;
 pub mod logins;
+pub mod paths;
 pub mod quality;
 pub mod reader;
 pub mod rejects;
+pub mod satisfaction;
+pub mod survival;
 pub mod system;
+pub mod time_to_adopt;
 mod under_way;
 pub mod window;
 

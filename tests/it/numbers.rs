@@ -102,7 +102,13 @@ const LOGINS: &[(&str, &str, bool)] = &[
 const WINDOW: &str = "from=2026-10-01&to=2026-10-15";
 
 async fn company() -> Api {
-    let api = Api::start(|config| config.privacy.min_group_size = 3).await;
+    let api = Api::start(|config| {
+        config.privacy.min_group_size = 3;
+        // The events of these tests must not grow too old to be asked for.
+        (config.retention.user_months, config.retention.aggregate_months) = (1_000, 1_000);
+        config.retention.raw_days = 20_000;
+    })
+    .await;
     assert_eq!(api.put("/systems/erp", "application/yaml", DEFINITION).await.0, 200);
     assert_eq!(api.put("/systems/erp/roster", "text/csv", ROSTER).await.0, 200);
     let pseudonymizer = Pseudonymizer::new(crate::harness::config().privacy.secret.expose().as_bytes());
@@ -225,7 +231,7 @@ async fn features_rank_by_breadth_among_those_expected_to_use_them() {
         json!({"rank": 2, "feature": "finance.发票", "module": "finance", "title": "开发票", "catalogued": true,
             "users": 5, "expected_users": 4, "expected": 8, "breadth": 0.5, "clicks": 10, "depth": 1.0, "adopted_users": 1,
             "previous_breadth": 0.625, "change": 0.5 / 0.625 - 1.0, "unused": false, "declining": true,
-            "released": "2026-01-05", "suppressed": false})
+            "released": "2026-01-05", "cadence": null, "suppressed": false})
     );
     assert_eq!(features[0]["breadth"], 4.0 / 7.0);
     assert_eq!(features[0]["change"], Value::Null);
@@ -386,6 +392,14 @@ async fn the_views_say_what_the_api_says() {
         ("heatmap_features", ", by = 'unit'"),
         ("data_quality", ""),
         ("rejects_by_reason", ""),
+        (
+            "funnels",
+            ", steps = ['finance.发票', 'finance.approve'], within_s = 604800",
+        ),
+        ("paths", ", after = 'finance.发票'"),
+        ("satisfaction", ", by = 'unit'"),
+        ("issues", ""),
+        ("time_to_adopt", ", feature = 'finance.发票'"),
     ];
     let known: Vec<_> = numbers.views().map(|(name, _)| name).collect();
     assert_eq!(known.len(), own.len(), "{known:?}");
@@ -407,6 +421,10 @@ async fn the_views_say_what_the_api_says() {
             .param("to", "2026-10-15")
             .param("by", "unit")
             .param("measure", "active")
+            .param("steps", vec!["finance.发票", "finance.approve"])
+            .param("within_s", 604_800)
+            .param("after", "finance.发票")
+            .param("feature", "finance.发票")
             .param(
                 "periods",
                 vec![
@@ -446,6 +464,10 @@ async fn a_user_with_two_ordinals_is_one_user() {
         "features?",
         "heatmap/hours?",
         "heatmap/features?by=role",
+        "funnels?steps=finance.发票,finance.approve",
+        "satisfaction?by=unit",
+        "issues?",
+        "features/finance.approve/time-to-adopt?",
     ];
     let answers = async || {
         let mut answers = Vec::new();

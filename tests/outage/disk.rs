@@ -9,7 +9,7 @@ use std::ptr::null;
 
 use anyhow::{Context, bail};
 
-const PIECE: [u8; 65_536] = [0; 65_536];
+static PIECE: [u8; 65_536] = [0; 65_536];
 
 /// From here on this process and its children may mount. To be called before any thread is started.
 pub fn may_mount() -> anyhow::Result<()> {

@@ -45,7 +45,7 @@ impl Events {
         let mixed = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 16;
         Event {
             user: mixed % USERS,
-            feature: (mixed % 4 > 0).then(|| FEATURES[(mixed % 5) as usize]),
+            feature: (!mixed.is_multiple_of(4)).then(|| FEATURES[(mixed % 5) as usize]),
             time_ms: self.begun_ms - (mixed % (2 * DAY_MS).cast_unsigned()).cast_signed(),
         }
     }

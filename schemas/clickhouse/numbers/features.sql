@@ -2,6 +2,8 @@
 --   expected_users ÷ expected = breadth: entitled persons whose role is expected to use the feature (all, where no role is declared)
 --   users, adopted: entitled persons, whatever their role; adopted = on two or more days of the window's last 28
 --   clicks, depth: of every user, also of those without a roster row
+--   unused, declining: of a feature meant to be used monthly, quarterly or yearly (cadence) a window that is shorter than that proves neither: it is unused
+--   where nobody clicked it in the whole month, quarter or year before `to` and it was out by then, and it is not declining
 -- Sets of users come from feature_users, one for each day; folding them keeps who was seen and who was seen again. Depth needs the clicks of each user and
 -- day. The key of feature_days begins with the day, so FINAL has to merge next to nothing and costs a tenth of a GROUP BY. Only a day that was counted
 -- under another zone in part has rows that FINAL keeps apart (`rebuilt`); those days are grouped.
@@ -50,6 +52,9 @@ SELECT
     title,
     catalogued,
     released,
+    cadence,
+    addMonths({from:Date}, cadence_months) <= {to:Date} AS comes_up,
+    if(comes_up, {from:Date}, addMonths({to:Date}, -cadence_months)) AS due_from,
     (expected_now > 0 AND expected_now < {{min_group_size}}) OR (entitled_now > 0 AND entitled_now < {{min_group_size}}) AS suppressed,
     if(suppressed, NULL, users_now) AS users,
     if(suppressed, NULL, expected_users_now) AS expected_users,
@@ -61,8 +66,8 @@ SELECT
     suppressed OR expected_before = 0 OR expected_before < {{min_group_size}} AS unknown_before,
     if(unknown_before, NULL, expected_users_before / expected_before) AS previous_breadth,
     if(unknown_before OR expected_users_before = 0 OR expected_now = 0, NULL, breadth / previous_breadth - 1) AS change,
-    NOT suppressed AND catalogued AND clicks_now = 0 AND ifNull(released < {to:Date}, 1) AS unused,
-    NOT unknown_before AND expected_users_before > 0 AND expected_now > 0
+    NOT suppressed AND catalogued AND clicks_now = 0 AND last_before < due_from AND ifNull(released < if(comes_up, {to:Date}, due_from + 1), 1) AS unused,
+    comes_up AND NOT unknown_before AND expected_users_before > 0 AND expected_now > 0
         AND 5 * expected_users_now * expected_before <= 4 * expected_users_before * expected_now AS declining
 FROM
 (
@@ -71,6 +76,9 @@ FROM
         any(feature_title) AS title,
         any(in_catalogue) AS catalogued,
         any(feature_released) AS released,
+        any(feature_cadence) AS cadence,
+        transform(cadence, ['monthly', 'quarterly', 'yearly'], [1, 3, 12], 0) AS cadence_months,
+        any(feature_last) AS last_before,
         maxIf(people_now, expected.1) AS entitled_now,
         maxIf(bitmapAndCardinality(users_of_feature, set_now), expected.1) AS users_now,
         maxIf(bitmapAndCardinality(repeated_users, set_now), expected.1) AS adopted_now,
@@ -87,6 +95,8 @@ FROM
             max(row_title) AS feature_title,
             max(row_catalogued) AS in_catalogue,
             max(row_released) AS feature_released,
+            max(row_cadence) AS feature_cadence,
+            max(row_last) AS feature_last,
             arrayFlatten(groupArray(row_roles)) AS roles,
             groupBitmapMergeState(row_now) AS users_of_feature,
             groupBitmapMergeState(row_twice) AS repeated_users,
@@ -97,7 +107,7 @@ FROM
         (
             SELECT
                 toString(listed.1) AS feature, 1 AS row_catalogued, listed.2 AS row_title, listed.3 AS row_released, listed.4 AS row_roles,
-                nobody AS row_now, nobody AS row_twice, nobody AS row_before, 0 AS row_clicks, 0. AS row_depth
+                nobody AS row_now, nobody AS row_twice, nobody AS row_before, 0 AS row_clicks, 0. AS row_depth, listed.5 AS row_cadence, toDate(0) AS row_last
             FROM systems
             ARRAY JOIN features AS listed
             WHERE system = {system:String} AND version = current_definition
@@ -108,7 +118,7 @@ FROM
                 arrayFold((seen, day_set) -> (bitmapOr(seen.1, day_set), bitmapOr(seen.2, bitmapAnd(seen.1, day_set))),
                     groupArrayIf(used, day >= late_from), (nobody, nobody)).2,
                 groupBitmapMergeStateIf(used, day < {from:Date}),
-                0, 0.
+                0, 0., '', toDate(0)
             FROM
             (
                 SELECT feature, local_date AS day, if(empty(split.1), groupBitmapMergeState(users), bitmapTransform(groupBitmapMergeState(users), split.1, split.2)) AS used
@@ -118,8 +128,13 @@ FROM
             )
             GROUP BY feature
             UNION ALL
+            SELECT toString(feature), 0, '', NULL, [], nobody, nobody, nobody, 0, 0., '', max(local_date)
+            FROM feature_users
+            WHERE system = {system:String} AND zone = current_zone AND local_date >= addMonths({to:Date}, -12) AND local_date < {from:Date}
+            GROUP BY feature
+            UNION ALL
             SELECT toString(feature), 0, '', NULL, [], nobody, nobody, nobody,
-                sum(day_clicks), quantileExactInclusive(0.5)(day_clicks)
+                sum(day_clicks), quantileExactInclusive(0.5)(day_clicks), '', toDate(0)
             FROM
             (
                 SELECT feature, clicks AS day_clicks

@@ -1,8 +1,10 @@
 //! A row as ClickHouse reads it.
 
+use std::collections::HashMap;
+
 use uptake::event::{Body, Event};
 use uptake::ingest::envelope::Position;
-use uptake::ingest::row;
+use uptake::ingest::rows::{Common, Room, Rows};
 use uptake::ingest::users::Users;
 use uptake::ingest::zones::Zones;
 use uptake::pseudonym::Pseudonymizer;
@@ -15,37 +17,34 @@ pub fn check(event: &Event<'_>) {
         partition: 7,
         offset: 11,
     };
-    let mut bytes = Vec::new();
-    let zones = Zones::default();
-    row::encode(&mut bytes, event, &user, zones.of(&event.system), "topic", position, 13);
+    let mut rows = Rows::with_room(Room::default());
+    rows.push(event, &user, Zones::default().of(&event.system), position);
+    rows.set_ordinal(0, 13);
+    let common = Common {
+        topic: "topic",
+        ingested_ms: 17,
+    };
+    let body = rows.into_body(&common).concat();
+    let row = read(&body);
 
-    let mut row = Reader(&bytes);
-    assert_eq!(u64::from_le_bytes(row.take()), user.ordinal);
-    let [kind, outcome, score] = row.take();
-    let system = row.text();
-    let time_ms = i64::from_le_bytes(row.take());
-    assert_eq!(row.take(), user.pseudonym.0);
-    let texts: [&str; 6] = std::array::from_fn(|_| row.text());
-    let source = row.text();
-    let identity = u128::from_be_bytes(row.take());
-    assert_eq!(row.text(), "", "zone");
-    let day = u16::from_le_bytes(row.take());
-    let [hour] = row.take();
+    let number = |name: &str| {
+        let mut bytes = [0; 8];
+        bytes[..row[name].len()].copy_from_slice(row[name]);
+        u64::from_le_bytes(bytes)
+    };
+    let text = |name: &str| std::str::from_utf8(row[name]).expect("UTF-8");
+    assert_eq!((number("ordinal"), row["user"]), (13, user.pseudonym.0.as_slice()));
     assert_eq!(
-        (row.text(), row.take(), row.take(), row.take()),
-        ("topic", 7u16.to_le_bytes(), 11u64.to_le_bytes(), 13i64.to_le_bytes())
+        (text("kafka_topic"), number("kafka_partition"), number("kafka_offset"), number("ingested_at")),
+        ("topic", 7, 11, 17)
     );
-    assert!(row.0.is_empty(), "{} bytes too many", row.0.len());
-
-    assert_eq!(
-        (system, source, identity),
-        (&*event.system, &*event.source, event.identity.0)
-    );
-    assert_eq!(time_ms, event.time_ms);
-    assert_eq!(
-        i64::from(day) * 24 + i64::from(hour),
-        event.time_ms.div_euclid(3_600_000)
-    );
+    assert_eq!((text("system"), text("source")), (&*event.system, &*event.source));
+    assert_eq!(row["identity"], event.identity.0.to_be_bytes());
+    assert_eq!(number("time") as i64, event.time_ms);
+    let hours = number("local_date") * 24 + number("local_hour");
+    assert_eq!((text("zone"), hours as i64), ("", event.time_ms.div_euclid(3_600_000)));
+    let [kind, outcome, score] = ["type", "outcome", "score"].map(|name| number(name) as u8);
+    let texts = ["feature", "session", "element", "method", "category", "comment"].map(text);
     assert_eq!((kind, outcome, score, texts), columns(&event.body));
 }
 
@@ -82,27 +81,60 @@ fn columns<'e>(body: &'e Body<'_>) -> (u8, u8, u8, [&'e str; 6]) {
     }
 }
 
-/// RowBinary.
+/// The columns of a block of one row in ClickHouse's Native format.
+fn read(block: &[u8]) -> HashMap<&str, &[u8]> {
+    let mut block = Reader(block);
+    let (columns, rows) = (block.length(), block.length());
+    assert_eq!(rows, 1);
+    let mut row = HashMap::new();
+    for _ in 0..columns {
+        let name = std::str::from_utf8(block.text()).expect("UTF-8");
+        let value = match block.text() {
+            b"String" => block.text(),
+            b"LowCardinality(String)" => {
+                assert_eq!(block.numbers(), [1, 0x600, 1]);
+                let text = block.text();
+                assert_eq!((block.numbers(), block.take(1)), ([1], &[0][..]));
+                text
+            }
+            b"FixedString(16)" => block.take(16),
+            b"UInt64" | b"DateTime64(3, 'UTC')" => block.take(8),
+            b"UInt16" | b"Date" => block.take(2),
+            _ => block.take(1),
+        };
+        row.insert(name, value);
+    }
+    assert!(block.0.is_empty(), "{} bytes too many", block.0.len());
+    row
+}
+
 struct Reader<'b>(&'b [u8]);
 
 impl<'b> Reader<'b> {
-    fn take<const N: usize>(&mut self) -> [u8; N] {
-        let (head, rest) = self.0.split_first_chunk().expect("the row goes on");
+    fn take(&mut self, length: usize) -> &'b [u8] {
+        let (head, rest) = self.0.split_at(length);
         self.0 = rest;
-        *head
+        head
     }
 
-    fn text(&mut self) -> &'b str {
+    fn numbers<const N: usize>(&mut self) -> [u64; N] {
+        std::array::from_fn(|_| u64::from_le_bytes(self.take(8).try_into().expect("8 bytes")))
+    }
+
+    fn length(&mut self) -> usize {
         let mut length = 0;
         for shift in (0..).step_by(7) {
-            let [byte] = self.take();
+            let byte = self.take(1)[0];
             length |= usize::from(byte & 0x7f) << shift;
             if byte < 0x80 {
                 break;
             }
         }
-        let (text, rest) = self.0.split_at(length);
-        self.0 = rest;
-        std::str::from_utf8(text).expect("UTF-8")
+        length
+    }
+
+    fn text(&mut self) -> &'b [u8] {
+        let length = self.length();
+        self.take(length)
     }
 }

@@ -1,0 +1,92 @@
+//! `GET /api/v1/systems/{system}/satisfaction` and `…/issues`
+
+use axum::extract::State;
+use axum::http::Uri;
+use axum::response::Response;
+
+use super::App;
+use super::error::Error;
+use super::params::{ByParams, Parameters, SystemParam, SystemPath, WindowParams};
+use super::reply::Reply;
+use crate::measure::issues::{self, Issues};
+use crate::measure::satisfaction::{self, Request, Satisfaction};
+use crate::measure::{Choice, Dimension};
+
+/// Satisfaction: the share of good scores, and how many of the entitled gave one.
+#[utoipa::path(
+    get,
+    path = "/api/v1/systems/{system}/satisfaction",
+    tag = "feedback",
+    params(SystemParam, WindowParams, ByParams),
+    responses((
+        status = 200,
+        body = Satisfaction,
+        example = json!({
+            "system": "erp", "by": "unit",
+            "window": {"from": "2026-10-01", "to": "2026-11-01", "timezone": "Asia/Shanghai"},
+            "groups": [{
+                "unit": "Sales", "entitled": 412, "respondents": 206, "response_rate": 0.5, "scored": 220, "satisfied": 198,
+                "rate": 0.9, "suppressed": false
+            }],
+            "total": {
+                "entitled": 2010, "respondents": 804, "response_rate": 0.4, "scored": 850, "satisfied": 731, "rate": 0.86,
+                "suppressed": false, "unentitled_scored": 3
+            },
+            "data_quality": {
+                "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+            }
+        })
+    ))
+)]
+pub async fn get_satisfaction(
+    State(app): State<App>,
+    SystemPath(system): SystemPath,
+    uri: Uri,
+    reply: Reply,
+) -> Result<Response, Error> {
+    let mut parameters = Parameters::of(&uri)?;
+    let by = parameters.choice("by", Dimension::ALL)?.unwrap_or(Dimension::None);
+    let system = app.system(system).await?;
+    let window = parameters.raw_window(&system, &app.retention)?;
+    parameters.finish()?;
+    let request = Request { system, window, by };
+    reply.document(&satisfaction::ask(&app.reader, request).await?)
+}
+
+/// Frequent issues: what users report, ranked by how many it concerns.
+#[utoipa::path(
+    get,
+    path = "/api/v1/systems/{system}/issues",
+    tag = "feedback",
+    params(SystemParam, WindowParams),
+    responses((
+        status = 200,
+        body = Issues,
+        example = json!({
+            "system": "erp", "active": 1720,
+            "window": {"from": "2026-10-01", "to": "2026-11-01", "timezone": "Asia/Shanghai"},
+            "issues": [{
+                "rank": 1, "category": "slow", "feature": "finance.invoice.approve", "reporters": 43, "per_100_active": 2.5,
+                "breadth": 0.85, "weight": 36.55
+            }],
+            "rest": {"issues": 7, "reporters": 19, "per_100_active": 1.1047}, "suppressed": false,
+            "data_quality": {
+                "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+            }
+        })
+    ))
+)]
+pub async fn get_issues(
+    State(app): State<App>,
+    SystemPath(system): SystemPath,
+    uri: Uri,
+    reply: Reply,
+) -> Result<Response, Error> {
+    let mut parameters = Parameters::of(&uri)?;
+    let system = app.system(system).await?;
+    let window = parameters.raw_window(&system, &app.retention)?;
+    parameters.finish()?;
+    reply.document(&issues::ask(&app.reader, system, window).await?)
+}
