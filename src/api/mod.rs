@@ -16,10 +16,12 @@ mod manners;
 mod observe;
 mod page;
 mod params;
+mod phases;
 mod rejects;
 mod reply;
 mod systems;
 mod table;
+mod trust;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -109,6 +111,10 @@ fn routes(config: &Config, gate: &Arc<Gate>) -> OpenApiRouter<App> {
         .routes(routes!(heatmap::get_feature_heatmap))
         .routes(routes!(feedback::get_satisfaction))
         .routes(routes!(feedback::get_issues))
+        .routes(routes!(phases::get_phases))
+        .routes(routes!(phases::get_gate))
+        .routes(routes!(trust::get_completeness))
+        .routes(routes!(trust::get_revisions))
         .routes(routes!(rejects::get_rejects))
         .layer(within_deadline.clone())
         .layer(only(Right::ReadNumbers));

@@ -4,16 +4,20 @@
 //! so nothing here can show a group that is too small.
 
 pub mod adoption;
+pub mod completeness;
 pub mod features;
 pub mod funnels;
+pub mod gate;
 pub mod group;
 pub mod heatmap;
 pub mod issues;
 pub mod logins;
 pub mod paths;
+pub mod phases;
 pub mod quality;
 pub mod reader;
 pub mod rejects;
+pub mod revisions;
 pub mod satisfaction;
 pub mod survival;
 pub mod system;

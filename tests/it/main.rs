@@ -22,6 +22,7 @@ mod manners;
 mod numbers;
 mod oidc;
 mod ordinals;
+mod phases;
 mod reconcile;
 mod rejected;
 mod rows;

@@ -400,6 +400,9 @@ async fn the_views_say_what_the_api_says() {
         ("satisfaction", ", by = 'unit'"),
         ("issues", ""),
         ("time_to_adopt", ", feature = 'finance.发票'"),
+        ("phases", ", measure = 'active', days = 60, until = '2026-10-15'"),
+        ("completeness", ""),
+        ("revisions", ""),
     ];
     let known: Vec<_> = numbers.views().map(|(name, _)| name).collect();
     assert_eq!(known.len(), own.len(), "{known:?}");
@@ -425,6 +428,8 @@ async fn the_views_say_what_the_api_says() {
             .param("within_s", 604_800)
             .param("after", "finance.发票")
             .param("feature", "finance.发票")
+            .param("days", 60)
+            .param("until", "2026-10-15")
             .param(
                 "periods",
                 vec![
