@@ -19,6 +19,7 @@ mod manners;
 mod observe;
 mod page;
 mod params;
+mod phases;
 mod rejects;
 mod reply;
 mod retention;
@@ -26,6 +27,7 @@ mod stickiness;
 mod systems;
 mod table;
 mod training;
+mod trust;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -120,6 +122,10 @@ fn routes(config: &Config, gate: &Arc<Gate>) -> OpenApiRouter<App> {
         .routes(routes!(heatmap::get_feature_heatmap))
         .routes(routes!(feedback::get_satisfaction))
         .routes(routes!(feedback::get_issues))
+        .routes(routes!(phases::get_phases))
+        .routes(routes!(phases::get_gate))
+        .routes(routes!(trust::get_completeness))
+        .routes(routes!(trust::get_revisions))
         .routes(routes!(rejects::get_rejects))
         .layer(within_deadline.clone())
         .layer(only(Right::ReadNumbers));

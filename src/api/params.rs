@@ -91,7 +91,7 @@ impl<S: Send + Sync> FromRequestParts<S> for SystemPath {
     }
 }
 
-/// What stands in a path in the places of a system and of one of its features.
+/// What stands in a path in the places of a system and of one of its features or phases.
 pub struct FeaturePath(pub String, pub String);
 
 impl<S: Send + Sync> FromRequestParts<S> for FeaturePath {
@@ -200,18 +200,7 @@ impl Parameters {
 
     /// A window of raw events: none of it is deleted already.
     pub fn raw_window(&mut self, system: &SystemContext, retention: &Retention) -> Result<Window, Error> {
-        let window = self.window(system, retention.user_months)?;
-        let kept_from = system
-            .yesterday
-            .saturating_sub((i64::from(retention.raw_days) - 2).days());
-        if window.from < kept_from {
-            let expected = format!(
-                "a day from {kept_from}: events are kept for {} days",
-                retention.raw_days
-            );
-            return Err(Error::window("from", window.from.to_string(), expected));
-        }
-        Ok(window)
+        kept_raw(self.window(system, retention.user_months)?, system, retention)
     }
 
     /// A calendar month, written YYYY-MM.
@@ -243,6 +232,19 @@ impl Parameters {
             )),
         }
     }
+}
+
+/// Refuses a window of which raw events are deleted already.
+pub fn kept_raw(window: Window, system: &SystemContext, retention: &Retention) -> Result<Window, Error> {
+    let kept_from = system
+        .yesterday
+        .saturating_sub((i64::from(retention.raw_days) - 2).days());
+    if window.from < kept_from {
+        let days = retention.raw_days;
+        let expected = format!("a day from {kept_from}: events are kept for {days} days");
+        return Err(Error::window("from", window.from.to_string(), expected));
+    }
+    Ok(window)
 }
 
 /// What cannot be the name of a system is refused before storage is asked for it.

@@ -5,8 +5,10 @@
 
 pub mod adoption;
 pub mod champions;
+pub mod completeness;
 pub mod features;
 pub mod funnels;
+pub mod gate;
 pub mod group;
 pub mod heatmap;
 pub mod issues;
@@ -14,10 +16,12 @@ pub mod lifecycle;
 pub mod list;
 pub mod logins;
 pub mod paths;
+pub mod phases;
 pub mod quality;
 pub mod reader;
 pub mod rejects;
 pub mod retention;
+pub mod revisions;
 pub mod satisfaction;
 pub mod stickiness;
 pub mod survival;

@@ -185,6 +185,10 @@ fn retention(r: &Retention) -> Vec<String> {
                 r.rejects_days.saturating_add(30)
             ),
         ),
+        ttl(
+            "arrivals",
+            format!("toDate(quarter) + INTERVAL {} MONTH", r.aggregate_months),
+        ),
         ttl("audit", format!("toDate(at) + INTERVAL {} MONTH", r.audit_months)),
         rollup("day_users", r.user_months),
         rollup("hour_users", r.user_months),

@@ -23,6 +23,7 @@ mod numbers;
 mod oidc;
 mod ordinals;
 mod people;
+mod phases;
 mod reconcile;
 mod rejected;
 mod rows;

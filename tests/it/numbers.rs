@@ -405,6 +405,9 @@ async fn the_views_say_what_the_api_says() {
         ("retention", ""),
         ("champions", ", by = 'unit', month = '2026-10-01'"),
         ("training_effect", ", through = '2026-11-20'"),
+        ("phases", ", measure = 'active', days = 60, until = '2026-10-15'"),
+        ("completeness", ""),
+        ("revisions", ""),
     ];
     let known: Vec<_> = numbers.views().map(|(name, _)| name).collect();
     assert_eq!(known.len(), own.len(), "{known:?}");
@@ -433,6 +436,8 @@ async fn the_views_say_what_the_api_says() {
             .param("on", "2026-10-14")
             .param("month", "2026-10-01")
             .param("through", "2026-11-20")
+            .param("days", 60)
+            .param("until", "2026-10-15")
             .param(
                 "periods",
                 vec![
