@@ -189,7 +189,9 @@ async fn phases_say_and_withhold_what_adoption_does() {
 
 #[tokio::test]
 async fn a_gate_tells_each_criterion() {
-    let api = company(ROSTER).await;
+    // Beside a phase too small to show, the next smallest would be withheld.
+    let large: Vec<_> = ROSTER.lines().filter(|line| !line.starts_with('t')).collect();
+    let api = company(&large.join("\n")).await;
     let path = "/systems/erp/phases/pilot/gate?on=2026-10-28";
     let verdicts = |gate: &Value| {
         let criteria = gate["criteria"].as_array().unwrap().iter();
