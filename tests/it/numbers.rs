@@ -19,6 +19,8 @@ system: erp
 name: Corporate ERP
 timezone: Asia/Shanghai
 calendar: {weekdays: [mon, tue, wed, thu, fri], holidays: [2026-10-01, 2026-10-02], extra_working_days: [2026-10-10]}
+phases:
+  - {id: pilot, name: Pilot, go_live: 2026-09-01}
 features:
   - {key: finance.发票, title: 开发票, released: 2026-01-05, roles: [clerk]}
   - {key: finance.approve, title: Approve, released: 2026-01-05, roles: [approver]}
@@ -413,6 +415,8 @@ async fn the_views_say_what_the_api_says() {
     assert_eq!(known.len(), own.len(), "{known:?}");
     let reject = "INSERT INTO rejects VALUES ('usage.events', 0, 7, '2026-10-05 01:00:00', 'erp', 'invalid_json')";
     api.execute(reject).await;
+    api.execute("INSERT INTO arrivals VALUES ('erp', '/erp', '2026-10-05 01:00:00', '2026-11-08 01:00:00', 1)")
+        .await;
     for (name, parameters) in own {
         let view = format!("SELECT * FROM {name}({window}{parameters}) ORDER BY ALL");
         let question = numbers.question(
