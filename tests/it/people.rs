@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use uptake::pseudonym::{Pseudonym, Pseudonymizer};
 use uptake::store::ordinals::Ordinals;
 
-use crate::api::Api;
+use crate::api::{Api, as_read};
 use crate::numbers::row;
 
 const DEFINITION: &str = "\
@@ -97,8 +97,9 @@ async fn company() -> Api {
 async fn stickiness_is_the_mean_of_the_working_days_ratios() {
     let api = company().await;
     let answer = api.ok("/systems/erp/stickiness?from=2026-10-24&to=2026-10-29").await;
-    let day =
-        |day: &str, dau: u64, mau: u64| json!({"day": day, "dau": dau, "mau": mau, "ratio": dau as f64 / mau as f64});
+    let day = |day: &str, dau: u64, mau: u64| {
+        as_read(json!({"day": day, "dau": dau, "mau": mau, "ratio": dau as f64 / mau as f64}))
+    };
     assert_eq!(
         answer["days"],
         json!([

@@ -159,8 +159,8 @@ async fn rollups_that_are_right_are_left_as_they_are() {
     assert!(report.rows > scene.fixture.number(rows).await, "{report}");
     assert_eq!(scene.mutations().await, 0);
     assert_eq!(scene.fixture.number("SELECT count() FROM repairs").await, 0);
-    // What was compared is not compared again.
-    assert_eq!(scene.reconcile().await.days, 0);
+    // What was compared is not compared again, unless a statement was running that had begun before it was stored.
+    eventually("nothing is left to compare", async || scene.reconcile().await.days == 0).await;
     scene.assert_right().await;
 }
 
