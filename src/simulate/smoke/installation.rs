@@ -47,7 +47,7 @@ impl Installation {
             .env("UPTAKE__KAFKA__BROKERS", "")
             .env("UPTAKE__CLICKHOUSE__URL", "")
             .env("UPTAKE__API__LISTEN", "127.0.0.1:0")
-            .env("UPTAKE__API__TOKENS", "[]")
+            .env("UPTAKE__API__AUTHENTICATION", "false")
             .env("UPTAKE__OPS__LISTEN", "127.0.0.1:0")
             .env("UPTAKE__EMBEDDED__KAFKA_PORT", "0")
             .env("UPTAKE__EMBEDDED__CLICKHOUSE_PORT", "0")
