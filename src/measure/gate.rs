@@ -273,7 +273,8 @@ mod tests {
     #[test]
     fn a_missing_input_leaves_it_undecided_even_beside_a_failure() {
         use Verdict::Undecided;
-        let missing: [(fn(&mut Inputs), &[usize]); 9] = [
+        type Taken = fn(&mut Inputs);
+        let missing: [(Taken, &[usize]); 9] = [
             (|inputs| inputs.live = false, &[0, 1]),
             (|inputs| inputs.activity = None, &[0]),
             (|inputs| inputs.activity.as_mut().unwrap().active = None, &[0]),
