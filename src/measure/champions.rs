@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::group::by_group;
 use super::list::{Filter, Listing, Part};
 use super::{DataQuality, Dimension, Error, GroupKey, Reader, SystemContext, Window, WindowAnswer, quality};
 
@@ -79,27 +80,22 @@ async fn counts(
     let question = reader
         .about_groups(system, month, by, SQL)
         .param("month", month.from.to_string());
-    let mut groups = Vec::new();
-    let mut total = ChampionCount {
+    let nobody = ChampionCount {
         entitled: Some(0),
         champions: Some(0),
         share: None,
         suppressed: false,
     };
-    for row in reader.rows::<Row>(question).await? {
+    let count = |row: Row| {
         let count = ChampionCount {
             entitled: row.entitled,
             champions: row.champions,
             share: row.share,
             suppressed: row.suppressed,
         };
-        if row.is_total {
-            total = count;
-        } else {
-            groups.push((row.group_name, count));
-        }
-    }
-    Ok((groups, total))
+        (row.is_total, row.group_name, count)
+    };
+    Ok(by_group(reader.rows(question).await?, nobody, count))
 }
 
 #[derive(Debug, Clone)]

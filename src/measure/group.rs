@@ -62,3 +62,17 @@ impl GroupKey {
         [unit, role, tier, site, phase].into_iter().find_map(Option::as_deref)
     }
 }
+
+/// Rows of a number that is told by group: those of the groups by name, and that of the whole system. `read` gives whether a row is
+/// that one, the name of its group, and what it tells; `total` stands where there is no such row.
+pub fn by_group<R, T>(rows: Vec<R>, total: T, read: impl Fn(R) -> (bool, String, T)) -> (Vec<(String, T)>, T) {
+    let mut groups = Vec::new();
+    let mut whole = total;
+    for row in rows {
+        match read(row) {
+            (true, _, told) => whole = told,
+            (false, name, told) => groups.push((name, told)),
+        }
+    }
+    (groups, whole)
+}

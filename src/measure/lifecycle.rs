@@ -4,6 +4,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::group::by_group;
 use super::list::{Filter, Listing, Part};
 use super::window::date_of;
 use super::{Choice, DataQuality, Dimension, Error, Frame, GroupKey, Reader, SystemContext, Window, quality};
@@ -133,9 +134,7 @@ async fn counts(
     let question = reader
         .about_groups(system, day(on, system), by, SQL)
         .param("on", on.to_string());
-    let mut groups = Vec::new();
-    let mut total = nobody();
-    for row in reader.rows::<Row>(question).await? {
+    let counts = |row: Row| {
         let counts = LifecycleCounts {
             entitled: row.entitled,
             never: row.never,
@@ -146,13 +145,9 @@ async fn counts(
             dormant: row.dormant,
             suppressed: row.suppressed,
         };
-        if row.is_total {
-            total = counts;
-        } else {
-            groups.push((row.group_name, counts));
-        }
-    }
-    Ok((groups, total))
+        (row.is_total, row.group_name, counts)
+    };
+    Ok(by_group(reader.rows(question).await?, nobody(), counts))
 }
 
 fn day(on: Date, system: &SystemContext) -> Window {

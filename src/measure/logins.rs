@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::group::by_group;
 use super::{DataQuality, Dimension, Error, GroupKey, Reader, SystemContext, Window, WindowAnswer, quality};
 
 #[derive(Debug, Clone)]
@@ -83,24 +84,16 @@ pub async fn ask(reader: &Reader, request: Request) -> Result<Logins, Error> {
         reader.rows::<Row>(question),
         quality::ask(reader, &request.system, request.window)
     )?;
-    let mut groups = Vec::new();
-    let mut total = nobody();
-    for row in rows {
-        let (is_total, name, frequency) = frequency(row);
-        if is_total {
-            total = frequency;
-        } else {
-            groups.push(LoginGroup {
-                key: GroupKey::new(request.by, name),
-                frequency,
-            });
-        }
-    }
+    let (groups, total) = by_group(rows, nobody(), frequency);
+    let group = |(name, frequency)| LoginGroup {
+        key: GroupKey::new(request.by, name),
+        frequency,
+    };
     Ok(Logins {
         window: request.window.answer(&request.system),
         system: request.system.name,
         by: request.by,
-        groups,
+        groups: groups.into_iter().map(group).collect(),
         total,
         data_quality,
     })
