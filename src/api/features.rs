@@ -9,8 +9,8 @@ use utoipa::IntoParams;
 
 use super::App;
 use super::error::Error;
-use super::flows::refuse_unknown;
-use super::params::{FeaturePath, Parameters, SystemParam, SystemPath, WindowParams};
+use super::flows::refuse_unknown_features;
+use super::params::{FeaturePath, FilterParams, Parameters, SystemParam, SystemPath, WindowParams, refuse_unknown};
 use super::reply::Reply;
 use super::table::{Table, Text};
 use crate::measure::features::{self, Feature, Features};
@@ -21,7 +21,7 @@ use crate::measure::time_to_adopt::{self, TimeToAdopt};
     get,
     path = "/api/v1/systems/{system}/features",
     tag = "features",
-    params(SystemParam, WindowParams),
+    params(SystemParam, WindowParams, FilterParams),
     responses((
         status = 200,
         body = Features,
@@ -48,10 +48,12 @@ pub async fn get_features(
     reply: Reply,
 ) -> Result<Response, Error> {
     let mut parameters = Parameters::of(&uri)?;
+    let filter = parameters.filter();
     let system = app.system(system).await?;
     let window = parameters.window(&system, app.retention.user_months)?;
     parameters.finish()?;
-    reply.table(&features::ask(&app.reader, system, window).await?)
+    refuse_unknown(&app, &system, &filter).await?;
+    reply.table(&features::ask(&app.reader, system, window, filter).await?)
 }
 
 #[derive(Serialize)]
@@ -145,7 +147,7 @@ pub struct FeatureParam {
     get,
     path = "/api/v1/systems/{system}/features/{feature}/time-to-adopt",
     tag = "features",
-    params(SystemParam, FeatureParam, WindowParams),
+    params(SystemParam, FeatureParam, WindowParams, FilterParams),
     responses((
         status = 200,
         body = TimeToAdopt,
@@ -167,9 +169,11 @@ pub async fn get_time_to_adopt(
     reply: Reply,
 ) -> Result<Response, Error> {
     let mut parameters = Parameters::of(&uri)?;
+    let filter = parameters.filter();
     let system = app.system(system).await?;
     let window = parameters.window(&system, app.retention.user_months)?;
     parameters.finish()?;
-    refuse_unknown(&app, &system, "feature", std::slice::from_ref(&feature)).await?;
-    reply.document(&time_to_adopt::ask(&app.reader, system, window, feature).await?)
+    refuse_unknown(&app, &system, &filter).await?;
+    refuse_unknown_features(&app, &system, "feature", std::slice::from_ref(&feature)).await?;
+    reply.document(&time_to_adopt::ask(&app.reader, system, window, feature, filter).await?)
 }

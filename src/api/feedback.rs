@@ -6,18 +6,22 @@ use axum::response::Response;
 
 use super::App;
 use super::error::Error;
-use super::params::{ByParams, Parameters, SystemParam, SystemPath, WindowParams};
+use super::params::{ByParams, FilterParams, Parameters, SystemParam, SystemPath, WindowParams, refuse_unknown};
 use super::reply::Reply;
 use crate::measure::issues::{self, Issues};
 use crate::measure::satisfaction::{self, Request, Satisfaction};
 use crate::measure::{Choice, Dimension};
+
+/// Issues and reporters are few, whatever the size of the system: two answers of which one leaves a group out would tell what few of it report.
+const FEW_REPORTERS: &str =
+    "an issue is told where enough people report it, and the difference of two answers would tell of fewer";
 
 /// Satisfaction: the share of good scores, and how many of the entitled gave one.
 #[utoipa::path(
     get,
     path = "/api/v1/systems/{system}/satisfaction",
     tag = "feedback",
-    params(SystemParam, WindowParams, ByParams),
+    params(SystemParam, WindowParams, ByParams, FilterParams),
     responses((
         status = 200,
         body = Satisfaction,
@@ -46,11 +50,12 @@ pub async fn get_satisfaction(
     reply: Reply,
 ) -> Result<Response, Error> {
     let mut parameters = Parameters::of(&uri)?;
-    let by = parameters.choice("by", Dimension::ALL)?.unwrap_or(Dimension::None);
+    let cut = parameters.cut(Dimension::ALL)?;
     let system = app.system(system).await?;
     let window = parameters.raw_window(&system, &app.retention)?;
     parameters.finish()?;
-    let request = Request { system, window, by };
+    refuse_unknown(&app, &system, &cut.filter).await?;
+    let request = Request { system, window, cut };
     reply.document(&satisfaction::ask(&app.reader, request).await?)
 }
 
@@ -85,6 +90,7 @@ pub async fn get_issues(
     reply: Reply,
 ) -> Result<Response, Error> {
     let mut parameters = Parameters::of(&uri)?;
+    parameters.refuse_filter(FEW_REPORTERS)?;
     let system = app.system(system).await?;
     let window = parameters.raw_window(&system, &app.retention)?;
     parameters.finish()?;

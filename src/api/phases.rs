@@ -8,7 +8,7 @@ use utoipa::IntoParams;
 
 use super::App;
 use super::error::Error;
-use super::params::{FeaturePath, Parameters, SystemParam, SystemPath, word};
+use super::params::{FeaturePath, FilterParams, Parameters, SystemParam, SystemPath, refuse_unknown, word};
 use super::reply::Reply;
 use crate::definition::Definition;
 use crate::measure::adoption::Measure;
@@ -60,7 +60,7 @@ pub struct GateParams {
     get,
     path = "/api/v1/systems/{system}/phases",
     tag = "phases",
-    params(SystemParam, PhasesParams),
+    params(SystemParam, PhasesParams, FilterParams),
     responses((
         status = 200,
         body = Phases,
@@ -90,8 +90,10 @@ pub async fn get_phases(
     let measure = parameters.choice("measure", Measure::ALL)?.unwrap_or(Measure::Active);
     let days = parameters.take("days").map_or(Ok(180), read_days)?;
     let on = parameters.date("on")?;
+    let filter = parameters.filter();
     parameters.finish()?;
     let system = app.system(system).await?;
+    refuse_unknown(&app, &system, &filter).await?;
     let definition = definition(&app, &system).await?;
     let request = phases::Request {
         until: on.unwrap_or(system.yesterday).saturating_add(1.day()),
@@ -102,6 +104,7 @@ pub async fn get_phases(
         definition,
         measure,
         days,
+        filter,
     };
     reply.document(&phases::ask(&app.reader, request).await?)
 }

@@ -53,6 +53,9 @@ pub async fn put_training(
     Ok(Json(imported))
 }
 
+const FEW_TRAINED: &str =
+    "an effect is told where enough people were trained, and the difference of two answers would tell of fewer";
+
 /// Training effect: what the trainings held in the window changed, compared with those not yet trained. Without parameters the window are the
 /// last 28 days of which 28 days have passed since.
 #[utoipa::path(
@@ -87,6 +90,7 @@ pub async fn get_training(
     reply: Reply,
 ) -> Result<Response, Error> {
     let mut parameters = Parameters::of(&uri)?;
+    parameters.refuse_filter(FEW_TRAINED)?;
     let system = app.system(system).await?;
     let mut judged = system.clone();
     judged.yesterday = system.yesterday.saturating_sub(28.days());
