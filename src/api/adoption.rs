@@ -47,7 +47,8 @@ pub struct AdoptionParams {
             "total": {"entitled": 2010, "active": 1720, "rate": 0.8557, "unentitled_active": 9, "suppressed": false},
             "data_quality": {
                 "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
-                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false,
+                "provisional": false, "revision": 1, "changed_at": null
             }
         })
     ))

@@ -41,7 +41,8 @@ pub struct MonthParams {
             "total": {"entitled": 2010, "champions": 97, "share": 0.0483, "suppressed": false},
             "data_quality": {
                 "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
-                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false,
+                "provisional": false, "revision": 1, "changed_at": null
             }
         })
     ))
@@ -78,7 +79,8 @@ pub async fn get_champions(
             }],
             "data_quality": {
                 "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
-                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false,
+                "provisional": false, "revision": 1, "changed_at": null
             }
         })
     ))

@@ -48,7 +48,8 @@ pub struct FeatureHeatmapParams {
             "cells": [{"weekday": 1, "hour": 9, "clicks": 5120, "users": 803, "clicks_per_day": 1280.0, "users_per_day": 200.75}],
             "data_quality": {
                 "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
-                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false,
+                "provisional": false, "revision": 1, "changed_at": null
             }
         })
     ))
@@ -87,7 +88,8 @@ pub async fn get_hour_heatmap(
             }],
             "data_quality": {
                 "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
-                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false,
+                "provisional": false, "revision": 1, "changed_at": null
             }
         })
     ))

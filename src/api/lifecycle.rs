@@ -56,7 +56,8 @@ pub struct StateParams {
             },
             "data_quality": {
                 "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
-                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false,
+                "provisional": false, "revision": 1, "changed_at": null
             }
         })
     ))
@@ -92,7 +93,8 @@ pub async fn get_lifecycle(
             "users": [{"user": "5f2b1c0d9e8a7b6c5d4e3f2a1b0c9d8e", "last_active": "2026-09-18"}],
             "data_quality": {
                 "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
-                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false,
+                "provisional": false, "revision": 1, "changed_at": null
             }
         })
     ))

@@ -35,7 +35,8 @@ use crate::measure::{Choice, Dimension};
             },
             "data_quality": {
                 "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
-                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false,
+                "provisional": false, "revision": 1, "changed_at": null
             }
         })
     ))

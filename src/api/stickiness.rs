@@ -25,7 +25,8 @@ use crate::measure::stickiness::{self, Stickiness};
             "days": [{"day": "2026-10-09", "dau": 1071, "mau": 1720, "ratio": 0.6227}],
             "data_quality": {
                 "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
-                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false,
+                "provisional": false, "revision": 1, "changed_at": null
             }
         })
     ))

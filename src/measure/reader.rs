@@ -7,6 +7,7 @@ use clickhouse::query::Query;
 use clickhouse::{RowOwned, RowRead};
 use tokio::sync::OnceCell;
 
+use super::revisions::Known;
 use super::under_way::UnderWay;
 use super::{Choice, Cut, Dimension, SystemContext, Window};
 use crate::store::Store;
@@ -30,6 +31,7 @@ pub struct Reader {
     numbers: Arc<Numbers>,
     deadline: Duration,
     tuning: Arc<OnceCell<bool>>,
+    pub(super) known_changes: Arc<Known>,
 }
 
 /// Finds contradictions in chains of comparisons. Our views have none, and looking for them takes longer than answering: it
@@ -46,6 +48,7 @@ impl Reader {
             numbers: Arc::new(numbers),
             deadline,
             tuning: Arc::default(),
+            known_changes: Arc::default(),
         }
     }
 

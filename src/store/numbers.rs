@@ -58,7 +58,7 @@ const CHOICES: [(&str, &str, &str); 5] = [
     (
         "{{chosen_set}}",
         "(SELECT bitmapTransform(groupBitmapState(ordinal), split.1, split.2) FROM {{chosen_people}})",
-        "0",
+        "bitmapBuild(CAST([], 'Array(UInt64)'))",
     ),
     // Whether `user` is one of them.
     (

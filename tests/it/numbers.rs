@@ -346,7 +346,7 @@ async fn every_answer_says_how_far_it_can_be_trusted() {
     assert_eq!(
         before["data_quality"],
         json!({"complete_through": null, "consumer_lag": null, "dead_letters": 2, "uncatalogued_click_share": 2.0 / 16.0,
-            "users_not_on_roster": 2, "rebuilding": false})
+            "users_not_on_roster": 2, "rebuilding": false, "provisional": false, "revision": 1, "changed_at": null})
     );
     api.execute(
         "INSERT INTO ingest_progress VALUES ('t', 0, 90, 100, '2026-10-05 00:00:00', 'w', '2026-10-05 00:00:00'), \

@@ -221,7 +221,7 @@ async fn nobody_of_a_small_group_is_listed() {
         }
         for (parameter, place) in [
             ("unit=Nowhere", "unit"),
-            ("unit=Ops&role=clerk", "role"),
+            ("role=nobody&unit=Ops", "role"),
             ("limit=0", "limit"),
             ("limit=1001", "limit"),
             ("cursor=1", "cursor"),

@@ -59,19 +59,23 @@ FROM
                             group_of_people,
                             place_values,
                             arrayMap((d, v) -> indexOf({filter:Array(Tuple(String, String))}, (d, v)), dimensions, place_values) AS asked,
-                            count() AS people_of_place
+                            sum(rows_of_place) AS people_of_place
                         FROM
                         (
                             SELECT
-                                period_number,
+                                entitled_from,
+                                entitled_to,
+                                next_from,
                                 toString({{group}}) AS group_of_people,
                                 arrayMap(d -> [toString(unit), toString(role), toString(tier), toString(site), toString(phase)]
-                                    [indexOf(['unit', 'role', 'tier', 'site', 'phase'], d)], dimensions) AS place_values
+                                    [indexOf(['unit', 'role', 'tier', 'site', 'phase'], d)], dimensions) AS place_values,
+                                count() AS rows_of_place
                             FROM roster
-                            ARRAY JOIN periods AS period, arrayEnumerate(periods) AS period_number
-                            WHERE system = {system:String} AND version = current_roster AND kind = 'person' AND notEmpty(dimensions)
-                                AND entitled_from < period.2 AND entitled_to > period.1 AND next_from >= period.2 AND entitled_from < entitled_to
+                            WHERE system = {system:String} AND version = current_roster AND kind = 'person' AND entitled_from < entitled_to
+                                AND notEmpty(dimensions)
+                            GROUP BY entitled_from, entitled_to, next_from, group_of_people, place_values
                         )
+                        ARRAY JOIN arrayFilter((i, p) -> entitled_from < p.2 AND entitled_to > p.1 AND next_from >= p.2, arrayEnumerate(periods), periods) AS period_number
                         GROUP BY period_number, group_of_people, place_values
                     )
                     ARRAY JOIN looks AS look
