@@ -25,6 +25,7 @@ mod ordinals;
 mod people;
 mod phases;
 mod reconcile;
+mod reference;
 mod rejected;
 mod rows;
 mod simulate;
