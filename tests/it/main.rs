@@ -26,6 +26,7 @@ mod people;
 mod phases;
 mod privacy;
 mod reconcile;
+mod reference;
 mod rejected;
 mod rows;
 mod simulate;
