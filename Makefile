@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := build
 ROUNDS ?= 20
 SEED ?= 1
-.PHONY: tools build demo smoke test chaos outage fuzz bench bench-peers lint audit check-api
+.PHONY: tools build demo smoke test chaos outage fuzz bench bench-query bench-peers lint audit check-api
 
 tools: ## Fetch Apache Kafka and ClickHouse's embedded engine into .cache, and missing Debian packages
 	@deploy/local/fetch.sh
@@ -48,6 +48,9 @@ check-api: build ## Ask a running API whatever its description allows and forbid
 
 bench: tools ## Measure speed and memory against the real broker and engine; table, and target/bench.json
 	cargo bench --locked --bench pipeline
+
+bench-query: tools ## Measure answers about 100,000,000 events; table, and target/bench-query.json
+	cargo bench --locked --bench query
 
 bench-peers: tools ## Measure ingest against what people would use instead; table, and target/bench-peers.json
 	@deploy/local/fetch.sh connect
