@@ -5,6 +5,7 @@ pub mod login;
 pub mod migrate;
 pub mod numbers;
 pub mod ordinals;
+pub mod reader;
 pub mod rebuild;
 pub mod retries;
 pub mod rollups;

@@ -24,6 +24,7 @@ mod oidc;
 mod ordinals;
 mod people;
 mod phases;
+mod reader;
 mod reconcile;
 mod rejected;
 mod rows;
