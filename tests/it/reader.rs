@@ -277,8 +277,9 @@ async fn parameters_of_the_request_lift_nothing() {
         .await;
     // Two statements are none.
     for sql in ["SELECT 1; SELECT * FROM roster", "SELECT 1;\nDROP TABLE roster"] {
-        installation.refused(&[], sql, &["62", "497"]).await;
+        installation.refused(&[], sql, &["497"]).await;
     }
+    installation.answered(&[], "SELECT 1;\n").await;
     let rows = installation.ask(OWNER, &[], "SELECT count() FROM roster").await;
     assert_eq!(rows.text().await.unwrap(), "1\n");
     let wrong = installation.ask((READER.0, OWNER.1), &[], one).await;

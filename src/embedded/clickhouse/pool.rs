@@ -182,7 +182,6 @@ fn prepare(connection: &mut Connection, request: &Request) -> Result<(), DbError
         Who::Owner => request.settings.clone(),
         Who::Reader(reader) => {
             set(connection, reader.limits())?;
-            reader.admit(connection, &request.sql, &request.params)?;
             reader.settings(&request.settings)?
         }
     };
@@ -205,8 +204,11 @@ fn prepare(connection: &mut Connection, request: &Request) -> Result<(), DbError
         }
         set(connection, format!("SET {}", list.join(", ")))?;
     }
-    match request.who {
-        Who::Reader(_) => set(connection, "SET readonly = 1".to_owned())?,
+    match &request.who {
+        Who::Reader(reader) => {
+            set(connection, "SET readonly = 1".to_owned())?;
+            reader.admit(connection, &request.sql, &request.params)?;
+        }
         Who::Owner if request.read_only => set(connection, "SET readonly = 2".to_owned())?,
         Who::Owner => {}
     }
