@@ -17,6 +17,7 @@ pub mod columns;
 pub mod config;
 pub mod definition;
 pub mod embedded;
+pub mod erase;
 pub mod error;
 pub mod event;
 pub mod import;

@@ -17,6 +17,7 @@ pub enum Action {
     ImportTrainings,
     CreateToken,
     RevokeToken,
+    EraseUsers,
 }
 
 impl Action {
@@ -27,6 +28,7 @@ impl Action {
             Self::ImportTrainings => "import_trainings",
             Self::CreateToken => "create_token",
             Self::RevokeToken => "revoke_token",
+            Self::EraseUsers => "erase_users",
         }
     }
 }

@@ -174,6 +174,7 @@ fn retention(r: &Retention) -> Vec<String> {
     let rollup = |table: &str, months: u32| ttl(table, format!("local_date + INTERVAL {months} MONTH"));
     vec![
         ttl("events", format!("toDate(time) + INTERVAL {} DAY", r.raw_days)),
+        ttl("erased_events", format!("toDate(time) + INTERVAL {} DAY", r.raw_days)),
         ttl(
             "rejects",
             format!("toDate(kafka_time) + INTERVAL {} DAY", r.rejects_days),

@@ -1,6 +1,7 @@
 //! ClickHouse: the only place that knows how to reach it and what its tables are called.
 
 pub mod audit;
+pub mod erasure;
 pub mod login;
 pub mod migrate;
 pub mod numbers;

@@ -13,6 +13,7 @@ mod collector;
 mod common;
 mod definitions;
 mod engine;
+mod erase;
 mod flows;
 mod harness;
 mod import;
