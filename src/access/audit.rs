@@ -18,6 +18,7 @@ pub enum Action {
     CreateToken,
     RevokeToken,
     EraseUsers,
+    Identify,
 }
 
 impl Action {
@@ -29,6 +30,7 @@ impl Action {
             Self::CreateToken => "create_token",
             Self::RevokeToken => "revoke_token",
             Self::EraseUsers => "erase_users",
+            Self::Identify => "identify",
         }
     }
 }
