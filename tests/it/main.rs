@@ -27,6 +27,7 @@ mod people;
 mod phases;
 mod reader;
 mod reconcile;
+mod reference;
 mod rejected;
 mod rows;
 mod simulate;
