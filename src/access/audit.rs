@@ -17,6 +17,8 @@ pub enum Action {
     ImportTrainings,
     CreateToken,
     RevokeToken,
+    EraseUsers,
+    Identify,
 }
 
 impl Action {
@@ -27,6 +29,8 @@ impl Action {
             Self::ImportTrainings => "import_trainings",
             Self::CreateToken => "create_token",
             Self::RevokeToken => "revoke_token",
+            Self::EraseUsers => "erase_users",
+            Self::Identify => "identify",
         }
     }
 }

@@ -1,10 +1,12 @@
 //! ClickHouse: the only place that knows how to reach it and what its tables are called.
 
 pub mod audit;
+pub mod erasure;
 pub mod login;
 pub mod migrate;
 pub mod numbers;
 pub mod ordinals;
+pub mod reader;
 pub mod rebuild;
 pub mod retries;
 pub mod rollups;
