@@ -386,7 +386,7 @@ impl Config {
     }
 
     /// The pseudonym key: given, or from the file given, or the one that `uptake up` made in `data_dir`.
-    fn read_secret(&self) -> Result<Secret, BadInput> {
+    pub fn read_secret(&self) -> Result<Secret, BadInput> {
         if !self.privacy.secret.is_empty() {
             return Ok(self.privacy.secret.clone());
         }

@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 use uptake::config::Config;
 use uptake::error::BadInput;
 use uptake::{
-    access, api, definition, embedded, import, ingest, lifecycle, reconcile, rejected, roster, simulate, store,
-    telemetry,
+    access, api, definition, doctor, embedded, import, ingest, lifecycle, ops, reconcile, rejected, roster, simulate,
+    store, telemetry,
 };
 
 /// Tells a company whether its enterprise software is really used after go-live.
@@ -48,6 +48,10 @@ enum Command {
     Reconcile(reconcile::Args),
     /// The bearer tokens of the API: make, list, revoke
     Token(access::command::Args),
+    /// Say what is wrong with Kafka, ClickHouse, the settings or the schema, and how to mend it
+    Doctor(doctor::Args),
+    /// Ask the process that runs here whether it is ready, for health checks
+    Ready,
     /// Run ClickHouse's embedded engine alone, behind ClickHouse's HTTP interface
     Clickhouse(embedded::clickhouse::Args),
     /// Print every setting with its default
@@ -85,6 +89,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Smoke(args) => simulate::smoke::run(config, args, shutdown).await,
             Command::Reconcile(args) => reconcile::run(config.resolve()?, args, shutdown).await,
             Command::Token(args) => access::command::run(config.resolve()?, args).await,
+            Command::Doctor(args) => doctor::run(config, args).await,
+            Command::Ready => ops::ask_readiness(&config).await,
             Command::Clickhouse(args) => embedded::clickhouse::run(config, args, shutdown).await,
             Command::Config => {
                 print!("{}", uptake::config::DEFAULTS);

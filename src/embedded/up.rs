@@ -100,7 +100,7 @@ async fn serve(
     let metrics = Arc::new(Metrics::default());
     let trouble = ingest::Trouble::default();
     let data_dir = config.data_dir.clone();
-    let health = ops::Health::default().with("disk", move || ready(disk::check(&data_dir)));
+    let health = ops::Health::default().with("disk", move || ready(disk::check(&data_dir).map(drop)));
     let health = trouble
         .told_by(health)
         .with_clickhouse(&Store::new(&config.clickhouse))

@@ -80,6 +80,13 @@ impl Store {
         }
     }
 
+    /// A single value, outside any database.
+    pub async fn ask<T: clickhouse::RowOwned + clickhouse::RowRead>(&self, sql: &str) -> anyhow::Result<T> {
+        let client = self.client.clone().with_database("system");
+        let answer = client.query(sql).fetch_one().await;
+        answer.with_context(|| format!("ClickHouse at {}", self.url))
+    }
+
     /// One round trip, outside any database.
     pub async fn ping(&self) -> anyhow::Result<()> {
         let client = self.client.clone().with_database("system");
