@@ -67,7 +67,7 @@ pub async fn examine(config: &Config, findings: &mut Findings) {
 
 async fn version(store: &Store, wait: Duration) -> anyhow::Result<String> {
     store.wait(wait).await?;
-    let version: String = store.ask("SELECT version()").await?;
+    let version: String = store.server().query("SELECT version()").fetch_one().await?;
     let mut parts = version.split('.').map_while(|part| part.parse::<u32>().ok());
     let (year, month) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     ensure!(
@@ -79,7 +79,11 @@ async fn version(store: &Store, wait: Duration) -> anyhow::Result<String> {
 
 async fn clock(store: &Store) -> anyhow::Result<String> {
     let before = Timestamp::now().as_millisecond();
-    let there: i64 = store.ask("SELECT toUnixTimestamp64Milli(now64(3))").await?;
+    let there: i64 = store
+        .server()
+        .query("SELECT toUnixTimestamp64Milli(now64(3))")
+        .fetch_one()
+        .await?;
     let after = Timestamp::now().as_millisecond();
     // It looked at its clock at some moment between the two.
     let apart = (before - there).max(there - after).max(0);
@@ -94,7 +98,7 @@ async fn clock(store: &Store) -> anyhow::Result<String> {
 
 async fn disks(store: &Store) -> anyhow::Result<String> {
     let sql = "SELECT name, unreserved_space, total_space FROM system.disks WHERE total_space > 0 ORDER BY name";
-    let disks = store.client().query(sql).fetch_all::<(String, u64, u64)>().await;
+    let disks = store.server().query(sql).fetch_all::<(String, u64, u64)>().await;
     let mut told = Vec::new();
     for (name, free, total) in disks.context("system.disks cannot be read")? {
         let this = format!("disk {name} has {} GB of {} GB free", free >> 30, total >> 30);

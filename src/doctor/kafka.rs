@@ -1,10 +1,10 @@
 //! Kafka as the commands need it: reached, logged in, both topics there, healthy, and readable by the consumer group.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::metadata::{Metadata, MetadataTopic};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
@@ -16,6 +16,7 @@ use crate::store::topics;
 
 /// How long a partition is read before its broker counts as willing: a refusal comes with the first answer.
 const LOOK: Duration = Duration::from_millis(1_000);
+const PAUSE: Duration = Duration::from_millis(200);
 
 pub async fn examine(config: &Config, findings: &mut Findings) {
     let kafka = config.kafka.clone();
@@ -44,7 +45,7 @@ fn examine_blocking(kafka: &Kafka, findings: &mut Findings) {
     findings.note(
         "kafka",
         "",
-        Ok(format!("{brokers} brokers answer at {}", kafka.brokers)),
+        Ok(format!("{} answers, brokers: {brokers}", kafka.brokers)),
     );
     let topics_are_well = findings.note(
         "topics",
@@ -129,7 +130,7 @@ fn examine_permissions(kafka: &Kafka, client: &BaseConsumer<Login>) -> anyhow::R
     let timeout = Duration::from_millis(kafka.connect_timeout_ms);
     let mut partition = TopicPartitionList::new();
     partition.add_partition(&kafka.topic, 0);
-    let offsets = client.committed_offsets(partition, timeout);
+    let offsets = committed_offsets(client, &partition, timeout);
     offsets.with_context(|| format!("the offsets of group {} cannot be read", kafka.group_id))?;
     for topic in [&kafka.topic, &kafka.rejected_topic] {
         let mut end = TopicPartitionList::new();
@@ -146,6 +147,25 @@ fn examine_permissions(kafka: &Kafka, client: &BaseConsumer<Login>) -> anyhow::R
         "both topics and the offsets of group {} can be read",
         kafka.group_id
     ))
+}
+
+/// Asks again while the brokers have not settled who answers for the group, as in the first seconds of a cluster.
+fn committed_offsets(
+    client: &BaseConsumer<Login>,
+    partitions: &TopicPartitionList,
+    timeout: Duration,
+) -> KafkaResult<TopicPartitionList> {
+    use RDKafkaErrorCode::{CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator};
+    let passing = [CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator];
+    let started = Instant::now();
+    loop {
+        let answer = client.committed_offsets(partitions.clone(), timeout);
+        let code = answer.as_ref().err().and_then(KafkaError::rdkafka_error_code);
+        if !code.is_some_and(|code| passing.contains(&code)) || started.elapsed() >= timeout {
+            return answer;
+        }
+        std::thread::sleep(PAUSE);
+    }
 }
 
 fn is_end(error: &KafkaError) -> bool {

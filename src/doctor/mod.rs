@@ -9,7 +9,7 @@ mod kafka;
 use std::fmt;
 use std::path::Path;
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use serde::Serialize;
 
 use crate::config::{Config, Secret};
@@ -114,7 +114,9 @@ async fn examine(mut config: Config) -> Findings {
         Ok(config) => config,
         Err(error) => {
             let mend = "change the setting that is named, in the file or in the environment; `uptake config` tells what each means";
-            findings.note("configuration", mend, Err(error.into()));
+            let told = error.to_string();
+            let told = told.strip_prefix("configuration: ").unwrap_or(&told).to_owned();
+            findings.note("configuration", mend, Err(anyhow!(told)));
             findings.not_checked(&["kafka", "clickhouse"], "the configuration is not complete");
             return findings;
         }

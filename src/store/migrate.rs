@@ -53,8 +53,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
 /// Applies what is missing and returns how many steps that were.
 pub async fn migrate(store: &Store, config: &Config) -> anyhow::Result<usize> {
-    let server = store.client().clone().with_database("system");
-    server
+    store
+        .server()
         .query("CREATE DATABASE IF NOT EXISTS ?")
         .bind(clickhouse::sql::Identifier(store.database()))
         .execute()

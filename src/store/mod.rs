@@ -80,17 +80,14 @@ impl Store {
         }
     }
 
-    /// A single value, outside any database.
-    pub async fn ask<T: clickhouse::RowOwned + clickhouse::RowRead>(&self, sql: &str) -> anyhow::Result<T> {
-        let client = self.client.clone().with_database("system");
-        let answer = client.query(sql).fetch_one().await;
-        answer.with_context(|| format!("ClickHouse at {}", self.url))
+    /// For what is asked outside our database, which may not be there.
+    pub fn server(&self) -> clickhouse::Client {
+        self.client.clone().with_database("system")
     }
 
     /// One round trip, outside any database.
     pub async fn ping(&self) -> anyhow::Result<()> {
-        let client = self.client.clone().with_database("system");
-        client
+        self.server()
             .query("SELECT 1")
             .execute()
             .await

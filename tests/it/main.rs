@@ -8,10 +8,13 @@
 mod access;
 mod api;
 mod audit;
+mod backup;
 mod collector;
 #[path = "../common/mod.rs"]
 mod common;
 mod definitions;
+mod deploy;
+mod doctor;
 mod engine;
 mod flows;
 mod harness;
