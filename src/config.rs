@@ -80,6 +80,7 @@ impl Kafka {
 #[serde(deny_unknown_fields)]
 pub struct ClickHouse {
     pub url: String,
+    pub cluster: String,
     pub database: String,
     pub user: String,
     pub password: Secret,

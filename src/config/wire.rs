@@ -164,6 +164,7 @@ impl Sasl {
 impl ClickHouse {
     pub(super) fn validate(&self) -> Result<(), BadInput> {
         one_of_two("clickhouse.password", &self.password, &self.password_file)?;
+        self.validate_cluster()?;
         if self.url.contains('@') {
             // Its value is not repeated: it may hold the password.
             return Err(refused(
@@ -187,6 +188,17 @@ impl ClickHouse {
             ));
         }
         Ok(())
+    }
+
+    fn validate_cluster(&self) -> Result<(), BadInput> {
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        match self.cluster.chars().all(is_name) {
+            true => Ok(()),
+            false => Err(refused(
+                &format!("clickhouse.cluster = \"{}\"", self.cluster),
+                "letters, digits, _ and -",
+            )),
+        }
     }
 
     fn is_encrypted(&self) -> bool {
