@@ -9,6 +9,7 @@ pub mod rebuild;
 pub mod retries;
 pub mod rollups;
 pub mod systems;
+pub mod targets;
 pub mod tokens;
 pub mod topic_id;
 pub mod topics;
