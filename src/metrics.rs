@@ -123,6 +123,8 @@ pub struct CollectorMetrics {
 /// All of them, with the registry that prints them.
 pub struct Metrics {
     registry: Registry,
+    /// 1 if the process was ready when it was last asked for its metrics.
+    pub ready: Gauge,
     pub ingest: IngestMetrics,
     pub reconcile: ReconcileMetrics,
     pub targets: TargetMetrics,
@@ -143,6 +145,12 @@ fn register<M: Metric + Clone + Debug>(registry: &mut Registry, name: &str, help
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("uptake");
+        let ready = register(
+            &mut registry,
+            "ready",
+            "1 if everything that the process needs answers",
+            Gauge::default(),
+        );
         let ingest = IngestMetrics::register(registry.sub_registry_with_prefix("ingest"));
         let reconcile = ReconcileMetrics::register(registry.sub_registry_with_prefix("reconcile"));
         let targets = TargetMetrics::register(registry.sub_registry_with_prefix("target"));
@@ -150,6 +158,7 @@ impl Default for Metrics {
         let collector = CollectorMetrics::register(registry.sub_registry_with_prefix("collector"));
         Self {
             registry,
+            ready,
             ingest,
             reconcile,
             targets,
@@ -366,6 +375,31 @@ mod tests {
 
     #[test]
     fn the_readme_lists_every_metric_with_its_type_and_no_other() {
+        let text = rendered();
+        let declared: BTreeSet<_> = text.lines().filter_map(declaration).collect();
+        let listed: BTreeSet<_> = include_str!("../README.md").lines().filter_map(row).collect();
+        assert_eq!(listed, declared);
+    }
+
+    #[test]
+    fn the_rules_name_only_metrics_that_there_are() {
+        let text = rendered();
+        let declared: BTreeSet<_> = text.lines().filter_map(declaration).map(|(name, _)| name).collect();
+        let rules = [
+            include_str!("../deploy/prometheus/rules/targets.yml"),
+            include_str!("../deploy/prometheus/rules/pipeline.yml"),
+        ];
+        let word = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
+        let named: BTreeSet<_> = rules.iter().flat_map(|text| text.split(word)).collect();
+        let named: Vec<_> = named.iter().filter(|name| name.starts_with("uptake_")).collect();
+        assert!(named.len() > 5, "{named:?}");
+        for name in named {
+            assert!(declared.contains(*name), "{name}");
+        }
+    }
+
+    /// With every metric in it.
+    fn rendered() -> String {
         let metrics = Metrics::default();
         // A family is rendered once it has labels.
         let route = RouteLabel {
@@ -409,10 +443,7 @@ mod tests {
         drop(metrics.api.requests.get_or_create(&route));
         drop(metrics.api.request_seconds.get_or_create(&route));
         drop(metrics.collector.refused.get_or_create(&ReasonLabel { reason: "x" }));
-        let text = metrics.render();
-        let declared: BTreeSet<_> = text.lines().filter_map(declaration).collect();
-        let listed: BTreeSet<_> = include_str!("../README.md").lines().filter_map(row).collect();
-        assert_eq!(listed, declared);
+        metrics.render()
     }
 
     /// Name and type of a `# TYPE` line; counters under the name they are scraped by.

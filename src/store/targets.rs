@@ -80,7 +80,7 @@ pub struct AlertRow {
     pub alert_id: String,
     pub acknowledged_at: Option<i64>,
     pub acknowledged_by: String,
-    pub comment: String,
+    pub acknowledged_with: String,
 }
 
 /// A row of `target_acknowledgements`.
@@ -163,7 +163,7 @@ impl Store {
     ) -> anyhow::Result<Vec<AlertRow>> {
         let sql = "SELECT ?fields FROM target_days FINAL \
             LEFT JOIN (SELECT alert_id, toNullable(toUnixTimestamp64Milli(max(at))) AS acknowledged_at, argMax(who, at) AS acknowledged_by, \
-                argMax(comment, at) AS comment FROM target_acknowledgements WHERE system = {system:String} GROUP BY alert_id) AS notes \
+                argMax(comment, at) AS acknowledged_with FROM target_acknowledgements WHERE system = {system:String} GROUP BY alert_id) AS notes \
                 USING (alert_id) \
             WHERE system = {system:String} AND alert_id != '' AND (toUInt16(day), alert_id) < ({day:UInt16}, {id:String}) \
             ORDER BY day DESC, alert_id DESC LIMIT {limit:UInt64}";

@@ -51,6 +51,25 @@ struct Fall {
     usual: f64,
 }
 
+/// What a day says of one group.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Said {
+    finding: Finding,
+    /// How many people it is about.
+    eligible: Option<u64>,
+    fall: Option<Fall>,
+}
+
+impl Said {
+    fn nothing(reason: Reason) -> Self {
+        Self {
+            finding: Finding::Undecided(reason),
+            eligible: None,
+            fall: None,
+        }
+    }
+}
+
 impl Day<'_> {
     /// Why the day cannot be judged; `None` where its data are complete. A collector that died must not look like users who stopped.
     pub async fn incomplete(&self) -> Result<Option<String>, Error> {
@@ -92,12 +111,12 @@ impl Day<'_> {
                 Some(measurements) => self.findings(target, measurements),
                 None => self.unknown(target, before),
             };
-            for (group, (finding, eligible, fall)) in findings {
+            for (group, said) in findings {
                 let known = before.get(&(target.id.clone(), group.clone()));
                 let known = known.filter(|row| {
                     (row.metric.as_str(), row.dimension.as_str()) == (target.metric.name(), target.by.word())
                 });
-                rows.push(self.row(target, group, known, (finding, eligible, fall), now));
+                rows.push(self.row(target, group, known, said, now));
             }
         }
         Ok(rows)
@@ -165,12 +184,7 @@ impl Day<'_> {
         if days.len() == SAME_WEEKDAYS { days } else { Vec::new() }
     }
 
-    /// Of each group: what is found, how many people it is about, and what it fell to.
-    fn findings(
-        &self,
-        target: &Target,
-        measured: &Measurements,
-    ) -> HashMap<String, (Finding, Option<u64>, Option<Fall>)> {
+    fn findings(&self, target: &Target, measured: &Measurements) -> HashMap<String, Said> {
         let names = measured.rates.values().flat_map(HashMap::keys).cloned();
         let phases = self.definition.phases.iter().map(|phase| phase.id.clone());
         let whole = (target.by == Dimension::None).then(String::new);
@@ -185,41 +199,41 @@ impl Day<'_> {
         names.into_iter().map(finding).collect()
     }
 
-    fn finding(&self, target: &Target, group: &str, measured: &Measurements) -> (Finding, Option<u64>, Option<Fall>) {
-        let undecided = |reason| (Finding::Undecided(reason), None, None);
+    fn finding(&self, target: &Target, group: &str, measured: &Measurements) -> Said {
         let go_live = self.go_live(target.by, group);
         if go_live.is_some_and(|start| self.day < start) {
-            return undecided(Reason::BeforeGoLive);
+            return Said::nothing(Reason::BeforeGoLive);
         }
-        let window = last_28_days(self.day, go_live);
-        let groups = measured.rates.get(&window);
+        let groups = measured.rates.get(&last_28_days(self.day, go_live));
         let measured_rate: Option<Measured> = groups.and_then(|groups| groups.get(group)).copied();
         let Rate { rate, eligible } = match measured_rate {
             Some(Ok(rate)) => rate,
-            Some(Err(reason)) => return undecided(reason),
-            None => return undecided(Reason::NothingToMeasure),
+            Some(Err(reason)) => return Said::nothing(reason),
+            None => return Said::nothing(Reason::NothingToMeasure),
         };
+        let fall = target
+            .drop
+            .and_then(|drop| self.fall(drop, group, go_live, &measured.days));
+        Said {
+            finding: Finding::Judged {
+                rate,
+                expected: self.expected_rate(target, go_live),
+                dropped: fall.is_some(),
+            },
+            eligible: Some(eligible),
+            fall,
+        }
+    }
+
+    fn expected_rate(&self, target: &Target, go_live: Option<Date>) -> f64 {
         let ramp = Ramp {
             target: target.target,
             due_days: target.due_days,
         };
-        let expected = go_live.map_or(target.target, |start| {
+        go_live.map_or(target.target, |start| {
             let passed = i32::from(day_of_date(self.day)) - i32::from(day_of_date(start));
             ramp.expected_rate(passed)
-        });
-        let fall = target
-            .drop
-            .and_then(|drop| self.fall(drop, group, go_live, &measured.days));
-        let dropped = fall.is_some();
-        (
-            Finding::Judged {
-                rate,
-                expected,
-                dropped,
-            },
-            Some(eligible),
-            fall,
-        )
+        })
     }
 
     /// How far the day fell, where that is at least `drop` of the median.
@@ -243,26 +257,31 @@ impl Day<'_> {
         })
     }
 
-    /// Groups of a target of which nothing can be said, as far as they are known.
-    fn unknown(&self, target: &Target, before: &Before) -> HashMap<String, (Finding, Option<u64>, Option<Fall>)> {
-        let known = before
-            .keys()
-            .filter(|(id, _)| *id == target.id)
-            .map(|(_, group)| group.clone());
-        let whole = (target.by == Dimension::None).then(String::new);
-        let nothing = (Finding::Undecided(Reason::IncompleteData), None, None);
-        known.chain(whole).map(|group| (group, nothing)).collect()
+    /// The groups that the target had last, of which nothing can be said. One that was suppressed stays so: it is not to be seen.
+    fn unknown(&self, target: &Target, before: &Before) -> HashMap<String, Said> {
+        let of_target = || before.values().filter(|row| row.target == target.id);
+        let last = of_target().map(|row| row.day).max();
+        let nothing = |row: &TargetDay| {
+            let is_hidden = row.reason == Reason::Suppressed.word();
+            let reason = if is_hidden {
+                Reason::Suppressed
+            } else {
+                Reason::IncompleteData
+            };
+            (row.group_name.clone(), Said::nothing(reason))
+        };
+        let whole = (target.by == Dimension::None).then(|| (String::new(), Said::nothing(Reason::IncompleteData)));
+        let known = of_target().filter(|row| Some(row.day) == last).map(nothing);
+        whole.into_iter().chain(known).collect()
     }
 
-    fn row(
-        &self,
-        target: &Target,
-        group: String,
-        known: Option<&TargetDay>,
-        (finding, eligible, fall): (Finding, Option<u64>, Option<Fall>),
-        now: Timestamp,
-    ) -> TargetDay {
+    fn row(&self, target: &Target, group: String, known: Option<&TargetDay>, said: Said, now: Timestamp) -> TargetDay {
         let before = known.map_or(Standing::UNKNOWN, standing);
+        let Said {
+            finding,
+            eligible,
+            fall,
+        } = said;
         let after = before.next(finding, target.breach_days);
         let day = day_of_date(self.day);
         let (rate, expected) = match finding {

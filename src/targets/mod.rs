@@ -19,7 +19,9 @@ use std::time::Duration;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
 
 use crate::config::Config;
 use crate::definition::Definition;
@@ -219,12 +221,61 @@ impl Evaluator {
     }
 }
 
-/// What the last evaluated working day said of the targets that there are now.
-pub async fn current(
+/// How far the targets of a system have been evaluated.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Evaluation {
+    /// The last local day that was evaluated, a working day or not; null before the first.
+    #[schema(value_type = Option<String>, format = Date)]
+    pub evaluated_through: Option<Date>,
+    /// Whether the data of that day were complete. If not, it is evaluated again when they are.
+    pub complete: Option<bool>,
+    /// Why they were not.
+    pub incomplete_because: Option<String>,
+    /// When the next working day is evaluated.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub next: Option<Timestamp>,
+}
+
+/// Where the targets of a system stand at `now`, and how far they have been evaluated.
+pub async fn standing_of(
     store: &Store,
     definition: &Definition,
-    runs: Option<TargetRuns>,
-) -> anyhow::Result<Vec<TargetDay>> {
+    grace_ms: u64,
+    now: Timestamp,
+) -> anyhow::Result<(Evaluation, Vec<TargetDay>)> {
+    let runs = store.target_runs(&definition.system).await?;
+    let last = match runs {
+        Some(runs) => store.target_run(&definition.system, runs.newest).await?,
+        None => None,
+    };
+    let evaluation = Evaluation {
+        evaluated_through: last.as_ref().map(|run| date_of_day(run.day)),
+        complete: last.as_ref().map(|run| run.complete),
+        incomplete_because: last.map(|run| run.reason).filter(|reason| !reason.is_empty()),
+        next: next_evaluation(definition, grace_ms, now),
+    };
+    Ok((evaluation, current(store, definition, runs).await?))
+}
+
+/// When the next working day that is not due yet will be; `None` where there is none within a year, or nothing to evaluate.
+fn next_evaluation(definition: &Definition, grace_ms: u64, now: Timestamp) -> Option<Timestamp> {
+    if definition.targets.is_empty() {
+        return None;
+    }
+    let grace = SignedDuration::from_millis(grace_ms as i64);
+    let after = last_due(now, grace, &definition.timezone).tomorrow().ok()?;
+    let days = std::iter::successors(Some(after), |day| day.tomorrow().ok()).take(366);
+    let day = days.into_iter().find(|day| definition.calendar.is_working_day(*day))?;
+    let midnight = day
+        .tomorrow()
+        .ok()?
+        .to_zoned_datetime(zone(&definition.timezone))
+        .ok()?;
+    midnight.timestamp().checked_add(grace).ok()
+}
+
+/// What the last evaluated working day said of the targets that there are now.
+async fn current(store: &Store, definition: &Definition, runs: Option<TargetRuns>) -> anyhow::Result<Vec<TargetDay>> {
     let Some(runs) = runs else { return Ok(Vec::new()) };
     let days = store.target_days(&definition.system, None).await?;
     let defined = |id: &str| definition.targets.iter().any(|target| target.id == id);
@@ -281,6 +332,21 @@ mod tests {
         // Midnight there is 16:00 UTC.
         assert_eq!(due("2026-10-01T16:59:59Z"), date(2026, 9, 30));
         assert_eq!(due("2026-10-01T17:00:00Z"), date(2026, 10, 1));
+    }
+
+    #[test]
+    fn the_next_evaluation_is_that_of_the_next_working_day() {
+        let text = "{system: erp, name: ERP, timezone: Asia/Shanghai, calendar: {weekdays: [mon, tue, wed, thu, fri]}, \
+            targets: [{id: a, metric: adoption_rate, target: 0.8, due_days: 90, breach_days: 5}]}";
+        let definition = Definition::parse(text, "x").unwrap();
+        let next = |now: &str| {
+            next_evaluation(&definition, 3_600_000, now.parse().unwrap())
+                .unwrap()
+                .to_string()
+        };
+        // Friday is over on Saturday at midnight, which is 16:00 UTC; an hour later it is evaluated. Then Monday is next.
+        assert_eq!(next("2026-10-02T16:59:59Z"), "2026-10-02T17:00:00Z");
+        assert_eq!(next("2026-10-02T17:00:00Z"), "2026-10-05T17:00:00Z");
     }
 
     #[test]

@@ -37,10 +37,10 @@ pub struct Rates<'a> {
 struct Row {
     period_from: u16,
     period_to: u16,
-    group_name: String,
-    suppressed: bool,
-    entitled: Option<u64>,
-    rate: Option<f64>,
+    told_group: String,
+    is_suppressed: bool,
+    people: Option<u64>,
+    told_rate: Option<f64>,
 }
 
 /// Of one group, or of the whole system where nothing is broken down.
@@ -48,18 +48,18 @@ const WANTED: &str = "is_total = ({by:String} = 'none')";
 
 const ADOPTION: &str = "\
 SELECT period_from, period_to, if(is_total, '', toString(group_name)) AS told_group, toBool(suppressed) AS is_suppressed, \
-    entitled, rate
+    entitled AS people, rate AS told_rate
 FROM {{adoption}} WHERE ";
 
 const LOGINS: &str = "\
-SELECT {from:Date}, {to:Date}, if(is_total, '', toString(group_name)) AS told_group, toBool(suppressed) AS is_suppressed, \
-    entitled, mean
+SELECT {from:Date} AS period_from, {to:Date} AS period_to, if(is_total, '', toString(group_name)) AS told_group, \
+    toBool(suppressed) AS is_suppressed, entitled AS people, mean AS told_rate
 FROM {{logins}} WHERE ";
 
 /// Pairs that `heatmap_features` hides because few of a group are expected are left out on both sides.
 const BREADTH: &str = "\
-SELECT {from:Date}, {to:Date}, toString(group_name) AS told_group, toBool(max(suppressed)) AS is_suppressed, max(entitled) AS people, \
-    sum(expected_breadth * expected) / nullIf(sum(expected), 0) AS mean_breadth
+SELECT {from:Date} AS period_from, {to:Date} AS period_to, toString(group_name) AS told_group, toBool(max(suppressed)) AS is_suppressed, \
+    max(entitled) AS people, sum(expected_breadth * expected) / nullIf(sum(expected), 0) AS told_rate
 FROM {{heatmap_features}}
 WHERE feature IN (SELECT toString(listed.1) FROM systems ARRAY JOIN features AS listed \
     WHERE system = {system:String} AND version = {{definition}} AND ifNull(listed.3 < {to:Date}, 1))
@@ -67,8 +67,8 @@ GROUP BY group_name";
 
 #[derive(clickhouse::Row, Deserialize)]
 struct ScoreRow {
-    group_name: String,
-    suppressed: bool,
+    told_group: String,
+    is_suppressed: bool,
     entitled: Option<u64>,
     response_rate: Option<f64>,
     scored: Option<u64>,
@@ -150,7 +150,7 @@ impl Rates<'_> {
         let question = self.reader.about_groups(self.system, window, by, &sql);
         let worked = days(window).filter(|day| self.calendar.is_working_day(*day)).count();
         let share = |mut row: Row| {
-            row.rate = row.rate.filter(|_| worked > 0).map(|mean| mean / worked as f64);
+            row.told_rate = row.told_rate.filter(|_| worked > 0).map(|mean| mean / worked as f64);
             told(row)
         };
         Ok(self
@@ -167,7 +167,7 @@ impl Rates<'_> {
         let question = self.reader.about_groups(self.system, window, by, &sql);
         let told = |row: ScoreRow| {
             let measured = match (row.entitled, row.scored, row.rate) {
-                _ if row.suppressed => Err(Reason::Suppressed),
+                _ if row.is_suppressed => Err(Reason::Suppressed),
                 (Some(0), ..) => Err(Reason::NothingToMeasure),
                 (Some(eligible), Some(scored), Some(rate))
                     if scored >= ANSWERS && row.response_rate >= Some(RESPONSE_RATE) =>
@@ -176,19 +176,19 @@ impl Rates<'_> {
                 }
                 _ => Err(Reason::TooFewAnswers),
             };
-            (row.group_name, measured)
+            (row.told_group, measured)
         };
         Ok(self.reader.rows(question).await?.into_iter().map(told).collect())
     }
 }
 
 fn told(row: Row) -> (String, Measured) {
-    let measured = match (row.entitled, row.rate) {
-        _ if row.suppressed => Err(Reason::Suppressed),
+    let measured = match (row.people, row.told_rate) {
+        _ if row.is_suppressed => Err(Reason::Suppressed),
         (Some(eligible), Some(rate)) => Ok(Rate { rate, eligible }),
         _ => Err(Reason::NothingToMeasure),
     };
-    (row.group_name, measured)
+    (row.told_group, measured)
 }
 
 /// The days of a window, in order.

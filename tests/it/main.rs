@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod alerting;
 mod api;
 mod audit;
 mod collector;
@@ -29,5 +30,6 @@ mod rejected;
 mod rows;
 mod simulate;
 mod standing;
+mod targets;
 mod up;
 mod wire;
