@@ -3,14 +3,14 @@
 //! The modules, in the order the data flows:
 //!
 //! ```text
-//! simulate, import ─► Kafka ─► ingest ─► store (ClickHouse) ─► measure ─► api
+//! simulate, import ─► Kafka ─► ingest ─► store (ClickHouse) ─► measure ─► api, targets
 //! ```
 //!
 //! `reconcile` compares what `ingest` stored with what was counted of it.
 //!
 //! `doctor` asks all of them what is wrong.
 //!
-//! Imports point one way: `main → ingest | api | import | rejected | simulate → reconcile | measure → store → event → config`.
+//! Imports point one way: `main → ingest | api | targets | import | rejected | simulate → reconcile | measure → store → event → config`.
 
 pub mod access;
 pub mod api;
@@ -34,5 +34,6 @@ pub mod rejected;
 pub mod roster;
 pub mod simulate;
 pub mod store;
+pub mod targets;
 pub mod telemetry;
 pub mod training;

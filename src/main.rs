@@ -8,7 +8,7 @@ use uptake::config::Config;
 use uptake::error::BadInput;
 use uptake::{
     access, api, definition, doctor, embedded, import, ingest, lifecycle, ops, reconcile, rejected, roster, simulate,
-    store, telemetry,
+    store, targets, telemetry,
 };
 
 /// Tells a company whether its enterprise software is really used after go-live.
@@ -24,12 +24,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run everything on this machine: Kafka, ClickHouse's engine, ingest and the API
+    /// Run everything on this machine: Kafka, ClickHouse's engine, ingest, targets and the API
     Up(embedded::up::Args),
     /// Consume events from Kafka into ClickHouse
     Ingest,
     /// Serve the HTTP API
     Api,
+    /// Evaluate targets once a day, and tell who is behind
+    Targets,
     /// Create or upgrade the ClickHouse schema and the Kafka topics
     Migrate,
     /// Define a system: its calendar, phases, features and targets
@@ -80,6 +82,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Up(args) => embedded::up::run(config, args, shutdown).await,
             Command::Ingest => ingest::run(config.resolve()?, shutdown).await,
             Command::Api => api::run(config.resolve()?, shutdown).await,
+            Command::Targets => targets::run(config.resolve()?, shutdown).await,
             Command::Migrate => store::migrate::run(config.resolve()?).await,
             Command::Apply(args) => definition::apply(config.resolve()?, args).await,
             Command::Roster(args) => roster::run(config.resolve()?, args).await,

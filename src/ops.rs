@@ -126,6 +126,8 @@ async fn get_readiness(State(ops): State<Ops>) -> Response {
 }
 
 async fn get_metrics(State(ops): State<Ops>) -> Response {
+    let ready = !ops.shutdown.is_cancelled() && ops.health.failures().await.is_empty();
+    ops.metrics.ready.set(ready.into());
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(CONTENT_TYPE, kind)], ops.metrics.render()).into_response()
 }

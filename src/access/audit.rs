@@ -15,6 +15,7 @@ pub enum Action {
     DefineSystem,
     ImportRoster,
     ImportTrainings,
+    AcknowledgeAlert,
     CreateToken,
     RevokeToken,
 }
@@ -25,6 +26,7 @@ impl Action {
             Self::DefineSystem => "define_system",
             Self::ImportRoster => "import_roster",
             Self::ImportTrainings => "import_trainings",
+            Self::AcknowledgeAlert => "acknowledge_alert",
             Self::CreateToken => "create_token",
             Self::RevokeToken => "revoke_token",
         }

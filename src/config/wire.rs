@@ -233,7 +233,7 @@ impl ClickHouse {
 
 impl Secret {
     /// Takes the content of `file`, if one is named, without the end of its last line.
-    fn read_from(&mut self, key: &str, file: &Path) -> Result<(), BadInput> {
+    pub(super) fn read_from(&mut self, key: &str, file: &Path) -> Result<(), BadInput> {
         if is_empty(file) {
             return Ok(());
         }
@@ -255,7 +255,7 @@ pub(super) fn is_empty(path: &Path) -> bool {
     path.as_os_str().is_empty()
 }
 
-fn one_of_two(key: &str, secret: &Secret, file: &Path) -> Result<(), BadInput> {
+pub(super) fn one_of_two(key: &str, secret: &Secret, file: &Path) -> Result<(), BadInput> {
     if secret.expose().contains(char::is_control) {
         return Err(refused(key, "one line of text"));
     }

@@ -193,6 +193,7 @@ fn retention(r: &Retention) -> Vec<String> {
     let ttl = |table: &str, until: String| {
         format!("ALTER TABLE {table} MODIFY TTL {until} SETTINGS materialize_ttl_after_modify = 0")
     };
+    let aggregate = |table: &str, day: &str| ttl(table, format!("{day} + INTERVAL {} MONTH", r.aggregate_months));
     let rollup = |table: &str, months: u32| ttl(table, format!("local_date + INTERVAL {months} MONTH"));
     vec![
         ttl("events", format!("toDate(time) + INTERVAL {} DAY", r.raw_days)),
@@ -208,10 +209,11 @@ fn retention(r: &Retention) -> Vec<String> {
                 r.rejects_days.saturating_add(30)
             ),
         ),
-        ttl(
-            "arrivals",
-            format!("toDate(quarter) + INTERVAL {} MONTH", r.aggregate_months),
-        ),
+        aggregate("arrivals", "toDate(quarter)"),
+        aggregate("target_days", "day"),
+        aggregate("target_runs", "day"),
+        aggregate("target_acknowledgements", "toDate(at)"),
+        aggregate("target_notices", "toDate(made_at)"),
         ttl("audit", format!("toDate(at) + INTERVAL {} MONTH", r.audit_months)),
         rollup("day_users", r.user_months),
         rollup("hour_users", r.user_months),

@@ -10,6 +10,7 @@ pub mod rebuild;
 pub mod retries;
 pub mod rollups;
 pub mod systems;
+pub mod targets;
 pub mod tokens;
 pub mod topic_id;
 pub mod topics;

@@ -6,6 +6,7 @@
 )]
 
 mod access;
+mod alerting;
 mod api;
 mod audit;
 mod backup;
@@ -32,5 +33,6 @@ mod rejected;
 mod rows;
 mod simulate;
 mod standing;
+mod targets;
 mod up;
 mod wire;
