@@ -88,12 +88,22 @@ pub struct ClickHouse {
     pub user: String,
     pub password: Secret,
     pub password_file: PathBuf,
+    pub reader: Reader,
     pub ca_file: PathBuf,
     /// Made by [`Config::resolve`] where `url` begins with `https://`.
     #[serde(skip)]
     pub tls: Option<native_tls::TlsConnector>,
     pub connect_timeout_ms: u64,
     pub query_timeout_ms: u64,
+}
+
+/// A user who may read the numbers and nothing else.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reader {
+    pub user: String,
+    pub password: Secret,
+    pub password_file: PathBuf,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -377,6 +387,8 @@ impl Config {
                 .ok_or_else(|| missing("clickhouse.url"))?
                 .clickhouse
                 .clone();
+            // The engine has it from `uptake up`.
+            self.clickhouse.reader = Reader::default();
         }
         self.kafka.resolve_files()?;
         self.clickhouse.resolve_files()?;

@@ -20,6 +20,7 @@ pub mod config;
 pub mod definition;
 pub mod doctor;
 pub mod embedded;
+pub mod erase;
 pub mod error;
 pub mod event;
 pub mod import;

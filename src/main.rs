@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 use uptake::config::Config;
 use uptake::error::BadInput;
 use uptake::{
-    access, api, definition, doctor, embedded, import, ingest, lifecycle, ops, reconcile, rejected, roster, simulate,
-    store, targets, telemetry,
+    access, api, definition, doctor, embedded, erase, import, ingest, lifecycle, ops, reconcile, rejected, roster,
+    simulate, store, targets, telemetry,
 };
 
 /// Tells a company whether its enterprise software is really used after go-live.
@@ -46,6 +46,8 @@ enum Command {
     Simulate(simulate::Args),
     /// Start everything in a temporary directory, simulate, and compare every number with the truth
     Smoke(simulate::smoke::Args),
+    /// Remove what leads to a person, and keep what was counted
+    Erase(erase::Args),
     /// Compare the rollups with the raw events and repair what differs
     Reconcile(reconcile::Args),
     /// The bearer tokens of the API: make, list, revoke
@@ -90,6 +92,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Rejected(args) => rejected::run(config.resolve()?, args, shutdown).await,
             Command::Simulate(args) => simulate::run(config, args, shutdown).await,
             Command::Smoke(args) => simulate::smoke::run(config, args, shutdown).await,
+            Command::Erase(args) => erase::run(config.resolve()?, args).await,
             Command::Reconcile(args) => reconcile::run(config.resolve()?, args, shutdown).await,
             Command::Token(args) => access::command::run(config.resolve()?, args).await,
             Command::Doctor(args) => doctor::run(config, args).await,

@@ -18,6 +18,7 @@ pub enum Action {
     AcknowledgeAlert,
     CreateToken,
     RevokeToken,
+    EraseUsers,
 }
 
 impl Action {
@@ -29,6 +30,7 @@ impl Action {
             Self::AcknowledgeAlert => "acknowledge_alert",
             Self::CreateToken => "create_token",
             Self::RevokeToken => "revoke_token",
+            Self::EraseUsers => "erase_users",
         }
     }
 }

@@ -14,7 +14,7 @@ use super::Store;
 use crate::config::{ClickHouse, Config, Retention};
 use crate::store::cluster::Cluster;
 use crate::store::numbers::Numbers;
-use crate::store::topics;
+use crate::store::{reader, topics};
 
 static SCHEMA: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/schemas/clickhouse");
 
@@ -47,6 +47,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let store = Store::new(&config.clickhouse);
     store.wait(wait).await?;
     let applied = migrate(&store, &config).await?;
+    reader::create(&store, &config.clickhouse).await?;
     let created = topics::create(&config.kafka, &config.retention).await?;
     tracing::info!(applied, topics = created.join(", "), "schema and topics are up to date");
     Ok(())
@@ -197,6 +198,7 @@ fn retention(r: &Retention) -> Vec<String> {
     let rollup = |table: &str, months: u32| ttl(table, format!("local_date + INTERVAL {months} MONTH"));
     vec![
         ttl("events", format!("toDate(time) + INTERVAL {} DAY", r.raw_days)),
+        ttl("erased_events", format!("toDate(time) + INTERVAL {} DAY", r.raw_days)),
         ttl(
             "rejects",
             format!("toDate(kafka_time) + INTERVAL {} DAY", r.rejects_days),

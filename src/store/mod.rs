@@ -2,10 +2,12 @@
 
 pub mod audit;
 pub mod cluster;
+pub mod erasure;
 pub mod login;
 pub mod migrate;
 pub mod numbers;
 pub mod ordinals;
+pub mod reader;
 pub mod rebuild;
 pub mod retries;
 pub mod rollups;

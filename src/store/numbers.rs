@@ -51,6 +51,9 @@ const LOOKUPS: [(&str, &str, &str); 5] = [
 const GROUP: &str = "multiIf({by:String} = 'unit', unit, {by:String} = 'role', role, {by:String} = 'tier', tier, \
     {by:String} = 'site', site, {by:String} = 'phase', phase, '')";
 
+/// A view reads with the rights of whoever created it, so that its readers need none on what lies under it.
+const DEFINER: &str = " DEFINER = CURRENT_USER SQL SECURITY DEFINER AS\n";
+
 /// The ordinals of users who have several, and the one that each of them counts as.
 const SPLIT: &str = "(SELECT (groupArray(ordinal), groupArray(first)) FROM \
     (SELECT ordinal, min(ordinal) OVER (PARTITION BY user) AS first FROM split_users FINAL))";
@@ -62,6 +65,12 @@ pub struct Shape {
     pub by: Dimension,
     /// Whether any user has several ordinals.
     pub split: bool,
+}
+
+/// The views of all numbers. In each of them what is told of too few people is suppressed.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    let stem = |file: &'static include_dir::File<'static>| file.path().file_stem()?.to_str();
+    NUMBERS.files().filter_map(stem)
 }
 
 /// Name and text of a number or of a part of numbers.
@@ -93,6 +102,7 @@ impl Numbers {
     pub fn views(&self) -> impl Iterator<Item = (&'static str, String)> {
         self.texts.iter().map(|(name, text)| {
             let text = text.replace("{{group}}", GROUP).replace("{{split}}", SPLIT);
+            let text = text.replacen(" AS\n", DEFINER, 1);
             let look_up =
                 |text: String, (placeholder, lookup, _): &(&str, &str, &str)| text.replace(placeholder, lookup);
             (*name, LOOKUPS.iter().fold(text, look_up))
