@@ -27,6 +27,7 @@ mod retention;
 mod stickiness;
 mod systems;
 mod table;
+mod targets;
 mod training;
 mod trust;
 
@@ -69,6 +70,7 @@ struct App {
     pseudonymizer: Pseudonymizer,
     retention: Retention,
     max_body_bytes: usize,
+    targets_grace_ms: u64,
     collector: Arc<Collector>,
 }
 
@@ -82,6 +84,7 @@ impl App {
             pseudonymizer: Pseudonymizer::new(config.privacy.secret.expose().as_bytes()),
             retention: config.retention.clone(),
             max_body_bytes: config.api.max_body_bytes,
+            targets_grace_ms: config.targets.grace_ms,
             collector: Arc::new(Collector::new(config, metrics)?),
         })
     }
@@ -128,6 +131,8 @@ fn routes(config: &Config, gate: &Arc<Gate>) -> OpenApiRouter<App> {
         .routes(routes!(trust::get_completeness))
         .routes(routes!(trust::get_revisions))
         .routes(routes!(rejects::get_rejects))
+        .routes(routes!(targets::get_targets))
+        .routes(routes!(targets::get_alerts))
         .layer(within_deadline.clone())
         .layer(only(Right::ReadNumbers));
     let lists = OpenApiRouter::new()
@@ -143,6 +148,7 @@ fn routes(config: &Config, gate: &Arc<Gate>) -> OpenApiRouter<App> {
         .routes(routes!(systems::put_system))
         .routes(routes!(systems::put_roster))
         .routes(routes!(training::put_training))
+        .routes(routes!(targets::post_acknowledgement))
         .layer(only(Right::Change));
     let erase = OpenApiRouter::new()
         .routes(routes!(erase::delete_user))

@@ -6,12 +6,16 @@
 )]
 
 mod access;
+mod alerting;
 mod api;
 mod audit;
+mod backup;
 mod collector;
 #[path = "../common/mod.rs"]
 mod common;
 mod definitions;
+mod deploy;
+mod doctor;
 mod engine;
 mod erase;
 mod flows;
@@ -32,5 +36,6 @@ mod rejected;
 mod rows;
 mod simulate;
 mod standing;
+mod targets;
 mod up;
 mod wire;
