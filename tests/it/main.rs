@@ -26,6 +26,7 @@ mod ordinals;
 mod people;
 mod phases;
 mod reconcile;
+mod reference;
 mod rejected;
 mod rows;
 mod simulate;
