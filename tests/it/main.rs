@@ -29,6 +29,7 @@ mod oidc;
 mod ordinals;
 mod people;
 mod phases;
+mod privacy;
 mod reader;
 mod reconcile;
 mod reference;
