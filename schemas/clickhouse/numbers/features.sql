@@ -53,107 +53,128 @@ SELECT
     catalogued,
     released,
     cadence,
-    addMonths({from:Date}, cadence_months) <= {to:Date} AS comes_up,
-    if(comes_up, {from:Date}, addMonths({to:Date}, -cadence_months)) AS due_from,
-    (expected_now > 0 AND expected_now < {{min_group_size}}) OR (entitled_now > 0 AND entitled_now < {{min_group_size}}) AS suppressed,
-    if(suppressed, NULL, users_now) AS users,
-    if(suppressed, NULL, expected_users_now) AS expected_users,
-    if(suppressed, NULL, expected_now) AS expected,
-    if(suppressed OR expected_now = 0, NULL, expected_users_now / expected_now) AS breadth,
-    if(suppressed, NULL, clicks_now) AS clicks,
-    if(suppressed OR clicks_now = 0, NULL, median_clicks) AS depth,
-    if(suppressed, NULL, adopted_now) AS adopted,
-    suppressed OR expected_before = 0 OR expected_before < {{min_group_size}} AS unknown_before,
-    if(unknown_before, NULL, expected_users_before / expected_before) AS previous_breadth,
-    if(unknown_before OR expected_users_before = 0 OR expected_now = 0, NULL, breadth / previous_breadth - 1) AS change,
-    NOT suppressed AND catalogued AND clicks_now = 0 AND last_before < due_from AND ifNull(released < if(comes_up, {to:Date}, due_from + 1), 1) AS unused,
-    comes_up AND NOT unknown_before AND expected_users_before > 0 AND expected_now > 0
-        AND 5 * expected_users_now * expected_before <= 4 * expected_users_before * expected_now AS declining
+    is_suppressed AS suppressed,
+    if(is_suppressed, NULL, users_now) AS users,
+    if(is_suppressed, NULL, expected_users_now) AS expected_users,
+    if(is_suppressed, NULL, expected_now) AS expected,
+    if(is_suppressed, NULL, breadth_now) AS breadth,
+    if(is_suppressed, NULL, clicks_now) AS clicks,
+    if(is_suppressed, NULL, median_clicks) AS depth,
+    if(is_suppressed, NULL, adopted_now) AS adopted,
+    if(is_unknown_before, NULL, breadth_before) AS previous_breadth,
+    if(is_unknown_before, NULL, breadth_change) AS change,
+    NOT is_suppressed AND is_unused AS unused,
+    NOT is_unknown_before AND is_declining AS declining
 FROM
 (
     SELECT
         feature,
-        any(feature_title) AS title,
-        any(in_catalogue) AS catalogued,
-        any(feature_released) AS released,
-        any(feature_cadence) AS cadence,
-        transform(cadence, ['monthly', 'quarterly', 'yearly'], [1, 3, 12], 0) AS cadence_months,
-        any(feature_last) AS last_before,
-        maxIf(people_now, expected.1) AS entitled_now,
-        maxIf(bitmapAndCardinality(users_of_feature, set_now), expected.1) AS users_now,
-        maxIf(bitmapAndCardinality(repeated_users, set_now), expected.1) AS adopted_now,
-        any(feature_clicks) AS clicks_now,
-        any(feature_depth) AS median_clicks,
-        sumIf(people_now, expected.3) AS expected_now,
-        sumIf(people_before, expected.3) AS expected_before,
-        sumIf(bitmapAndCardinality(users_of_feature, set_now), expected.3) AS expected_users_now,
-        sumIf(bitmapAndCardinality(users_before, set_before), expected.3) AS expected_users_before
+        title,
+        catalogued,
+        released,
+        cadence,
+        users_now,
+        expected_users_now,
+        expected_now,
+        clicks_now,
+        adopted_now,
+        (expected_now > 0 AND expected_now < {{min_group_size}}) OR (entitled_now > 0 AND entitled_now < {{min_group_size}}) AS is_suppressed,
+        is_suppressed OR expected_before < {{min_group_size}} AS is_unknown_before,
+        if(clicks_now = 0, NULL, depth_now) AS median_clicks,
+        expected_users_now / nullIf(expected_now, 0) AS breadth_now,
+        expected_users_before / nullIf(expected_before, 0) AS breadth_before,
+        breadth_now / nullIf(breadth_before, 0) - 1 AS breadth_change,
+        addMonths({from:Date}, cadence_months) <= {to:Date} AS comes_up,
+        if(comes_up, {from:Date}, addMonths({to:Date}, -cadence_months)) AS due_from,
+        catalogued AND clicks_now = 0 AND last_before < due_from AND ifNull(released < if(comes_up, {to:Date}, due_from + 1), 1) AS is_unused,
+        comes_up AND expected_users_before > 0 AND expected_now > 0
+            AND 5 * expected_users_now * expected_before <= 4 * expected_users_before * expected_now AS is_declining
     FROM
     (
         SELECT
             feature,
-            max(row_title) AS feature_title,
-            max(row_catalogued) AS in_catalogue,
-            max(row_released) AS feature_released,
-            max(row_cadence) AS feature_cadence,
-            max(row_last) AS feature_last,
-            arrayFlatten(groupArray(row_roles)) AS roles,
-            groupBitmapMergeState(row_now) AS users_of_feature,
-            groupBitmapMergeState(row_twice) AS repeated_users,
-            groupBitmapMergeState(row_before) AS users_before,
-            sum(row_clicks) AS feature_clicks,
-            max(row_depth) AS feature_depth
+            any(feature_title) AS title,
+            any(in_catalogue) AS catalogued,
+            any(feature_released) AS released,
+            any(feature_cadence) AS cadence,
+            transform(cadence, ['monthly', 'quarterly', 'yearly'], [1, 3, 12], 0) AS cadence_months,
+            any(feature_last) AS last_before,
+            maxIf(people_now, expected.1) AS entitled_now,
+            maxIf(bitmapAndCardinality(users_of_feature, set_now), expected.1) AS users_now,
+            maxIf(bitmapAndCardinality(repeated_users, set_now), expected.1) AS adopted_now,
+            any(feature_clicks) AS clicks_now,
+            any(feature_depth) AS depth_now,
+            sumIf(people_now, expected.3) AS expected_now,
+            sumIf(people_before, expected.3) AS expected_before,
+            sumIf(bitmapAndCardinality(users_of_feature, set_now), expected.3) AS expected_users_now,
+            sumIf(bitmapAndCardinality(users_before, set_before), expected.3) AS expected_users_before
         FROM
         (
             SELECT
-                toString(listed.1) AS feature, 1 AS row_catalogued, listed.2 AS row_title, listed.3 AS row_released, listed.4 AS row_roles,
-                nobody AS row_now, nobody AS row_twice, nobody AS row_before, 0 AS row_clicks, 0. AS row_depth, listed.5 AS row_cadence, toDate(0) AS row_last
-            FROM systems
-            ARRAY JOIN features AS listed
-            WHERE system = {system:String} AND version = current_definition
-            UNION ALL
-            SELECT
-                toString(feature), 0, '', NULL, [],
-                groupBitmapMergeStateIf(used, day >= {from:Date}),
-                arrayFold((seen, day_set) -> (bitmapOr(seen.1, day_set), bitmapOr(seen.2, bitmapAnd(seen.1, day_set))),
-                    groupArrayIf(used, day >= late_from), (nobody, nobody)).2,
-                groupBitmapMergeStateIf(used, day < {from:Date}),
-                0, 0., '', toDate(0)
+                feature,
+                max(row_title) AS feature_title,
+                max(row_catalogued) AS in_catalogue,
+                max(row_released) AS feature_released,
+                max(row_cadence) AS feature_cadence,
+                max(row_last) AS feature_last,
+                arrayFlatten(groupArray(row_roles)) AS roles,
+                groupBitmapMergeState(row_now) AS users_of_feature,
+                groupBitmapMergeState(row_twice) AS repeated_users,
+                groupBitmapMergeState(row_before) AS users_before,
+                sum(row_clicks) AS feature_clicks,
+                max(row_depth) AS feature_depth
             FROM
             (
-                SELECT feature, local_date AS day, if(empty(split.1), groupBitmapMergeState(users), bitmapTransform(groupBitmapMergeState(users), split.1, split.2)) AS used
-                FROM feature_users
-                WHERE system = {system:String} AND zone = current_zone AND local_date >= before_from AND local_date < {to:Date}
-                GROUP BY feature, local_date
-            )
-            GROUP BY feature
-            UNION ALL
-            SELECT toString(feature), 0, '', NULL, [], nobody, nobody, nobody, 0, 0., '', max(local_date)
-            FROM feature_users
-            WHERE system = {system:String} AND zone = current_zone AND local_date >= addMonths({to:Date}, -12) AND local_date < {from:Date}
-            GROUP BY feature
-            UNION ALL
-            SELECT toString(feature), 0, '', NULL, [], nobody, nobody, nobody,
-                sum(day_clicks), quantileExactInclusive(0.5)(day_clicks), '', toDate(0)
-            FROM
-            (
-                SELECT feature, clicks AS day_clicks
-                FROM feature_days FINAL
-                WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date}
-                    AND local_date NOT IN (SELECT local_date FROM split_days)
+                SELECT
+                    toString(listed.1) AS feature, 1 AS row_catalogued, listed.2 AS row_title, listed.3 AS row_released, listed.4 AS row_roles,
+                    nobody AS row_now, nobody AS row_twice, nobody AS row_before, 0 AS row_clicks, 0. AS row_depth, listed.5 AS row_cadence, toDate(0) AS row_last
+                FROM systems
+                ARRAY JOIN features AS listed
+                WHERE system = {system:String} AND version = current_definition
                 UNION ALL
-                SELECT feature, sum(clicks)
-                FROM feature_days
-                WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date}
-                    AND local_date IN (SELECT local_date FROM split_days)
-                GROUP BY feature, user, local_date
+                SELECT
+                    toString(feature), 0, '', NULL, [],
+                    groupBitmapMergeStateIf(used, day >= {from:Date}),
+                    arrayFold((seen, day_set) -> (bitmapOr(seen.1, day_set), bitmapOr(seen.2, bitmapAnd(seen.1, day_set))),
+                        groupArrayIf(used, day >= late_from), (nobody, nobody)).2,
+                    groupBitmapMergeStateIf(used, day < {from:Date}),
+                    0, 0., '', toDate(0)
+                FROM
+                (
+                    SELECT feature, local_date AS day, if(empty(split.1), groupBitmapMergeState(users), bitmapTransform(groupBitmapMergeState(users), split.1, split.2)) AS used
+                    FROM feature_users
+                    WHERE system = {system:String} AND zone = current_zone AND local_date >= before_from AND local_date < {to:Date}
+                    GROUP BY feature, local_date
+                )
+                GROUP BY feature
+                UNION ALL
+                SELECT toString(feature), 0, '', NULL, [], nobody, nobody, nobody, 0, 0., '', max(local_date)
+                FROM feature_users
+                WHERE system = {system:String} AND zone = current_zone AND local_date >= addMonths({to:Date}, -12) AND local_date < {from:Date}
+                GROUP BY feature
+                UNION ALL
+                SELECT toString(feature), 0, '', NULL, [], nobody, nobody, nobody,
+                    sum(day_clicks), quantileExactInclusive(0.5)(day_clicks), '', toDate(0)
+                FROM
+                (
+                    SELECT feature, clicks AS day_clicks
+                    FROM feature_days FINAL
+                    WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date}
+                        AND local_date NOT IN (SELECT local_date FROM split_days)
+                    UNION ALL
+                    SELECT feature, sum(clicks)
+                    FROM feature_days
+                    WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date}
+                        AND local_date IN (SELECT local_date FROM split_days)
+                    GROUP BY feature, user, local_date
+                )
+                GROUP BY feature
             )
             GROUP BY feature
         )
+        ARRAY JOIN arrayConcat([(1, '', empty(roles))], arrayMap(r -> (0, r, 1), arrayDistinct(roles))) AS expected
+        LEFT JOIN people ON people.every_role = expected.1 AND people.role = expected.2
         GROUP BY feature
     )
-    ARRAY JOIN arrayConcat([(1, '', empty(roles))], arrayMap(r -> (0, r, 1), arrayDistinct(roles))) AS expected
-    LEFT JOIN people ON people.every_role = expected.1 AND people.role = expected.2
-    GROUP BY feature
+    WHERE catalogued OR clicks_now > 0
 )
-WHERE catalogued OR clicks_now > 0
