@@ -69,12 +69,12 @@ def adoption_by_group(q):
 
 def adoption_by_week(q):
     answer = q.ask("adoption", "trend_from", "trend_to", by=q.v["by"], measure=q.v["measure"], grain="week")
-    return [[millis(p["from"]), q.name(g), g["rate"]] for p in answer["periods"] for g in p["groups"]]
+    return [[q.name(g), p["from"][5:], g["rate"]] for p in answer["periods"] for g in p["groups"] if not g["suppressed"]]
 
 
 def adoption_since_go_live(q):
     answer = q.at("phases", on=q.day_before("to"), days=365, measure=q.v["measure"])
-    return [[d["day"], p["phase"], d["rate"]] for p in answer["phases"] for d in p["days"]]
+    return [[d["day"], f"{n} {p['phase']}", d["rate"]] for n, p in enumerate(answer["phases"], 1) for d in p["days"]]
 
 
 def features(q):
@@ -136,7 +136,7 @@ def lifecycle_by_group(q):
 
 def retention(q):
     cohorts = q.ask("retention", "trend_from", "trend_to")["cohorts"]
-    hidden = [{"week": 0, "share": None}]
+    hidden = [{"week": 0, "share": math.nan}]
     return [[c["week"], str(w["week"]), w["share"]] for c in cohorts for w in (hidden if c["suppressed"] else c["weeks"])]
 
 

@@ -23,6 +23,7 @@ def main(up, prometheus, database, began, written):
         addresses = json.load(file)
     clickhouse = ClickHouse(addresses["clickhouse"], database, os.environ.get("READER"), os.environ.get("READER_PASSWORD"))
     api = Api(addresses["api"])
+    wait_until_counted(clickhouse)
     now = time.time()
     times = {"__from": int((now - DAYS_SHOWN * 86400) * 1000), "__to": int(now * 1000)}
     drawn, compared = {}, 0
@@ -50,6 +51,19 @@ def main(up, prometheus, database, began, written):
     print(f"dashboards: {len(boards)} with {panels} panels are well-formed; {compared} answers of panels equal the API's")
 
 
+def wait_until_counted(clickhouse):
+    """Until everything sent before is counted and no system is being rebuilt."""
+    begun = time.time()
+    sql = "SELECT consumer_lag, toUnixTimestamp(complete_through), toUInt8(rebuilding) FROM data_quality(system='erp', from='2000-01-01', to='2000-01-02')"
+    while True:
+        lag, through, rebuilding = (column["values"][0] for column in clickhouse.frame(sql))
+        if lag == 0 and through > begun and not rebuilding:
+            return
+        if time.time() > begun + 300:
+            raise Wrong(f"after 300 s {lag} messages are not counted; rebuilding: {rebuilding}")
+        time.sleep(0.5)
+
+
 def every_choice(board):
     """Nothing picked; every combination of what custom variables offer; and the second of the windows or months."""
     names = board.custom()
@@ -72,7 +86,7 @@ def from_clickhouse(board, clickhouse, values, api):
             target = next(target for target in panel["targets"] if target["refId"] == ref)
             rows.check_shape(panel, columns, target["format"])
             answers.check(board, panel, columns, question)
-            of_panel.append(rows.wide(columns) if target["format"] == 0 else columns)
+            of_panel.append(rows.wide(columns) if target["format"] == 0 else rows.in_json(columns))
             compared += 1
         if of_panel:
             frames[panel["id"]] = of_panel
@@ -98,9 +112,9 @@ def use_the_api(api):
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "data": {"system": "check", "feature": feature},
     }
     for round_ in range(15):
-        if api.post_events([event(round_ * 100 + n, "check.run") for n in range(100)]) != 200:
-            raise Wrong("POST /events: expected 200 for events that are right")
-        if api.post_events([event(round_, "")]) == 200:
+        if api.post_events([event(round_ * 100 + n, "check.run") for n in range(100)]) != 202:
+            raise Wrong("POST /events: expected 202 for events that are right")
+        if api.post_events([event(round_, "")]) == 202:
             raise Wrong("POST /events: expected an event without a feature to be refused")
         api.kept.clear()
         api.get("/systems")

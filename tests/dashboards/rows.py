@@ -1,5 +1,7 @@
 """The rows that each panel gets, as Grafana would ask for them, and whether they have the shape that the panel draws."""
 
+import math
+
 from boards import CLICKHOUSE, Wrong, expand
 
 
@@ -71,6 +73,12 @@ def check_shape(panel, columns, format_):
         need(format_ == 1 and "number" in kinds, "format 1 and a number")
     if not any(v is not None for column in columns if column["type"] == "number" for v in column["values"]):
         raise Wrong(f"{panel['title']}: every number is missing")
+
+
+def in_json(columns):
+    """JSON has no word for NaN: `"NaN"` stands for it."""
+    word = lambda value: "NaN" if isinstance(value, float) and math.isnan(value) else value
+    return [{**column, "values": [word(value) for value in column["values"]]} for column in columns]
 
 
 def wide(columns):
