@@ -48,6 +48,7 @@ pub async fn put_training(
     // As with a roster: not on a core that answers requests.
     let parsed = tokio::task::spawn_blocking(move || Trainings::parse(&text, format, "the body", &pseudonymizer));
     let trainings = parsed.await.map_err(|error| Error::Internal(error.into()))??;
+    let trainings = trainings.after_erasures(&app.store.tombstones().await?, &app.pseudonymizer);
     let change = app.store.import_trainings(&name, &trainings);
     let imported = audit::record(&app.store, caller.into(), (Action::ImportTrainings, &name), change).await?;
     Ok(Json(imported))

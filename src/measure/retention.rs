@@ -48,10 +48,11 @@ struct Row {
     suppressed: bool,
     size: Option<u64>,
     active: Vec<u64>,
+    shares: Vec<Option<f64>>,
 }
 
 const SQL: &str = "\
-SELECT cohort, toBool(suppressed) AS suppressed, size, active
+SELECT cohort, toBool(suppressed) AS suppressed, size, active, shares
 FROM {{retention}}
 ORDER BY cohort";
 
@@ -71,16 +72,11 @@ pub async fn ask(reader: &Reader, system: SystemContext, window: Window, filter:
 }
 
 fn cohort(row: Row) -> Cohort {
-    let size = row.size.filter(|&size| size > 0);
-    let week = |(week, active)| CohortWeek {
-        week,
-        active,
-        share: size.map(|size| active as f64 / size as f64),
-    };
+    let week = |(week, (active, share))| CohortWeek { week, active, share };
     Cohort {
         week: date_of(row.cohort),
         size: row.size,
-        weeks: (0..).zip(row.active).map(week).collect(),
+        weeks: (0..).zip(row.active.into_iter().zip(row.shares)).map(week).collect(),
         suppressed: row.suppressed,
     }
 }

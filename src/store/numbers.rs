@@ -51,6 +51,9 @@ const LOOKUPS: [(&str, &str, &str); 5] = [
 const GROUP: &str = "multiIf({by:String} = 'unit', unit, {by:String} = 'role', role, {by:String} = 'tier', tier, \
     {by:String} = 'site', site, {by:String} = 'phase', phase, '')";
 
+/// A view reads with the rights of whoever created it, so that its readers need none on what lies under it.
+const DEFINER: &str = " DEFINER = CURRENT_USER SQL SECURITY DEFINER AS\n";
+
 /// Placeholders of numbers that can be asked about some of the people, how a filter is looked up, and what stands there without one. A lookup
 /// may hold placeholders that stand below it.
 const CHOICES: [(&str, &str, &str); 5] = [
@@ -109,6 +112,12 @@ pub struct Shape {
     pub split: bool,
 }
 
+/// The views of all numbers. In each of them what is told of too few people is suppressed.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    let stem = |file: &'static include_dir::File<'static>| file.path().file_stem()?.to_str();
+    NUMBERS.files().filter_map(stem)
+}
+
 /// Name and text of a number or of a part of numbers.
 type Text = (&'static str, String);
 
@@ -147,6 +156,7 @@ impl Numbers {
                 .iter()
                 .fold(text, |text, (placeholder, lookup, _)| text.replace(placeholder, lookup));
             let text = text.replace("{{group}}", GROUP).replace("{{split}}", SPLIT);
+            let text = text.replacen(" AS\n", DEFINER, 1);
             let look_up =
                 |text: String, (placeholder, lookup, _): &(&str, &str, &str)| text.replace(placeholder, lookup);
             (*name, LOOKUPS.iter().fold(text, look_up))

@@ -1,5 +1,6 @@
 -- M14: one row for each whole week (by the system's first day of the week) in [from, to), the cohort of the users whose first click is in it.
 --   size: how many they are; active: of them, those with a click in week 0 (all), 1, 2 … after, up to the last whole week of the window
+--   shares: active ÷ size
 -- First means: of what is kept of single users. Users as in M2. Suppressed (NULL): a cohort of fewer than {{min_group_size}} users, but not one of nobody.
 CREATE OR REPLACE VIEW retention AS
 WITH
@@ -15,7 +16,8 @@ SELECT
     first_day + 7 * cohort_week AS cohort,
     (cohort_size > 0 AND cohort_size < {{min_group_size}}) OR has(withheld, (1, 1, '')) AS suppressed,
     if(suppressed, NULL, cohort_size) AS size,
-    if(suppressed, [], arrayMap(later -> bitmapAndCardinality(cohort_set, later.2), arraySort(later -> later.1, later_sets))) AS active
+    if(suppressed, [], arrayMap(later -> bitmapAndCardinality(cohort_set, later.2), arraySort(later -> later.1, later_sets))) AS active,
+    arrayMap(n -> n / nullIf(size, 0), active) AS shares
 FROM
 (
     SELECT
