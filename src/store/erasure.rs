@@ -212,11 +212,15 @@ impl Erasure<'_> {
             SELECT user FROM events WHERE {OURS} UNION ALL SELECT user FROM roster WHERE {OURS})"
         );
         let found = self.number(&users).await?;
+        // Several rows of one key may not be merged yet.
+        let user_days = format!(
+            "SELECT uniqExact(system, zone, rebuilt, feature, user, local_date) FROM feature_days WHERE {OURS}"
+        );
         let erased = Erased {
             found,
             unknown: self.users.len() as u64 - found,
             events: self.count("events FINAL").await?,
-            user_days: self.count("feature_days").await?,
+            user_days: self.number(&user_days).await?,
             roster_rows: self.count("roster").await?,
             trainings: self.count("training").await?,
         };
