@@ -17,9 +17,11 @@ use serde::Deserialize;
 use crate::error::BadInput;
 
 mod access;
+mod targets;
 mod wire;
 
 pub use access::{Api, Limits, Oidc, Role, secure_url};
+pub use targets::{Targets, Webhook, WebhookFormat};
 pub use wire::{Mechanism, Sasl, Tls};
 
 /// The commented defaults, which `uptake config` prints.
@@ -37,6 +39,7 @@ pub struct Config {
     pub clickhouse: ClickHouse,
     pub ingest: Ingest,
     pub reconcile: Reconcile,
+    pub targets: Targets,
     pub api: Api,
     pub collector: Collector,
     pub ops: Ops,
@@ -80,6 +83,7 @@ impl Kafka {
 #[serde(deny_unknown_fields)]
 pub struct ClickHouse {
     pub url: String,
+    pub cluster: String,
     pub database: String,
     pub user: String,
     pub password: Secret,
@@ -253,6 +257,7 @@ impl Config {
         self.kafka.validate()?;
         self.clickhouse.validate()?;
         self.api.validate()?;
+        self.targets.validate()?;
         let p = &self.privacy;
         let i = &self.ingest;
         let refuse = |key: &str, value: &dyn fmt::Display, expected: &str| {
@@ -290,6 +295,8 @@ impl Config {
             ("ingest.identity_memory", i.identity_memory),
             ("ingest.max_event_bytes", i.max_event_bytes),
             ("reconcile.days_per_run", self.reconcile.days_per_run),
+            ("targets.interval_ms", self.targets.interval_ms as usize),
+            ("targets.webhook.timeout_ms", self.targets.webhook.timeout_ms as usize),
             ("embedded.connections", self.embedded.connections),
             ("collector.max_body_bytes", self.collector.max_body_bytes),
             ("collector.max_events", self.collector.max_events),
@@ -387,6 +394,7 @@ impl Config {
         self.kafka.resolve_files()?;
         self.clickhouse.resolve_files()?;
         self.api.oidc.resolve_files()?;
+        self.targets.webhook.resolve_files()?;
         self.privacy.secret = self.read_secret()?;
         Ok(self)
     }
@@ -399,7 +407,7 @@ impl Config {
     }
 
     /// The pseudonym key: given, or from the file given, or the one that `uptake up` made in `data_dir`.
-    fn read_secret(&self) -> Result<Secret, BadInput> {
+    pub fn read_secret(&self) -> Result<Secret, BadInput> {
         if !self.privacy.secret.is_empty() {
             return Ok(self.privacy.secret.clone());
         }

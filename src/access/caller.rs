@@ -13,7 +13,7 @@ pub enum Right {
     ReadNumbers,
     /// Read lists of pseudonyms, restricted like numbers.
     ReadLists,
-    /// Change definitions, rosters and trainings.
+    /// Change definitions, rosters and trainings, acknowledge alerts.
     Change,
     /// Send events.
     Send,

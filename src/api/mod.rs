@@ -1,6 +1,7 @@
 //! The HTTP API: every route and layer on this page.
 
 mod adoption;
+mod alerts;
 mod audit;
 mod auth;
 mod champions;
@@ -27,6 +28,7 @@ mod retention;
 mod stickiness;
 mod systems;
 mod table;
+mod targets;
 mod training;
 mod trust;
 
@@ -71,6 +73,7 @@ struct App {
     eraser: Eraser,
     retention: Retention,
     max_body_bytes: usize,
+    targets_grace_ms: u64,
     collector: Arc<Collector>,
 }
 
@@ -85,6 +88,7 @@ impl App {
             eraser: Eraser::new(store, config),
             retention: config.retention.clone(),
             max_body_bytes: config.api.max_body_bytes,
+            targets_grace_ms: config.targets.grace_ms,
             collector: Arc::new(Collector::new(config, metrics)?),
         })
     }
@@ -131,6 +135,8 @@ fn routes(config: &Config, gate: &Arc<Gate>) -> OpenApiRouter<App> {
         .routes(routes!(trust::get_completeness))
         .routes(routes!(trust::get_revisions))
         .routes(routes!(rejects::get_rejects))
+        .routes(routes!(targets::get_targets))
+        .routes(routes!(alerts::get_alerts))
         .layer(within_deadline.clone())
         .layer(only(Right::ReadNumbers));
     let lists = OpenApiRouter::new()
@@ -146,6 +152,7 @@ fn routes(config: &Config, gate: &Arc<Gate>) -> OpenApiRouter<App> {
         .routes(routes!(systems::put_system))
         .routes(routes!(systems::put_roster))
         .routes(routes!(training::put_training))
+        .routes(routes!(alerts::post_acknowledgement))
         .layer(only(Right::Change));
     let erase = OpenApiRouter::new()
         .routes(routes!(erase::delete_user))

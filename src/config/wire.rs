@@ -164,6 +164,7 @@ impl Sasl {
 impl ClickHouse {
     pub(super) fn validate(&self) -> Result<(), BadInput> {
         one_of_two("clickhouse.password", &self.password, &self.password_file)?;
+        self.validate_cluster()?;
         self.validate_reader()?;
         if self.url.contains('@') {
             // Its value is not repeated: it may hold the password.
@@ -188,6 +189,17 @@ impl ClickHouse {
             ));
         }
         Ok(())
+    }
+
+    fn validate_cluster(&self) -> Result<(), BadInput> {
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        match self.cluster.chars().all(is_name) {
+            true => Ok(()),
+            false => Err(refused(
+                &format!("clickhouse.cluster = \"{}\"", self.cluster),
+                "letters, digits, _ and -",
+            )),
+        }
     }
 
     fn validate_reader(&self) -> Result<(), BadInput> {
@@ -251,7 +263,7 @@ impl ClickHouse {
 
 impl Secret {
     /// Takes the content of `file`, if one is named, without the end of its last line.
-    fn read_from(&mut self, key: &str, file: &Path) -> Result<(), BadInput> {
+    pub(super) fn read_from(&mut self, key: &str, file: &Path) -> Result<(), BadInput> {
         if is_empty(file) {
             return Ok(());
         }
@@ -273,7 +285,7 @@ pub(super) fn is_empty(path: &Path) -> bool {
     path.as_os_str().is_empty()
 }
 
-fn one_of_two(key: &str, secret: &Secret, file: &Path) -> Result<(), BadInput> {
+pub(super) fn one_of_two(key: &str, secret: &Secret, file: &Path) -> Result<(), BadInput> {
     if secret.expose().contains(char::is_control) {
         return Err(refused(key, "one line of text"));
     }

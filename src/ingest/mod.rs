@@ -19,7 +19,7 @@ mod identity;
 mod insert;
 mod liveness;
 mod member;
-mod preflight;
+pub mod preflight;
 mod progress;
 mod protocol;
 pub mod rows;

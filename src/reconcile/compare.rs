@@ -225,9 +225,10 @@ impl Comparison<'_> {
 
     /// Waits until the inserts that are running now have ended; false when they take too long.
     async fn running_inserts_end(&self) -> anyhow::Result<bool> {
-        let sql = "SELECT query_id FROM system.processes WHERE startsWith(Settings['log_comment'], ?)";
+        let processes = self.store.of_all_servers("system.processes");
+        let sql = format!("SELECT query_id FROM {processes} WHERE startsWith(Settings['log_comment'], ?)");
         let client = self.store.client();
-        let running = async || client.query(sql).bind(INGEST_COMMENT).fetch_all::<String>().await;
+        let running = async || client.query(&sql).bind(INGEST_COMMENT).fetch_all::<String>().await;
         let mut begun = running().await.context("system.processes cannot be read")?;
         let started = Instant::now();
         while !begun.is_empty() {

@@ -6,12 +6,16 @@
 )]
 
 mod access;
+mod alerting;
 mod api;
 mod audit;
+mod backup;
 mod collector;
 #[path = "../common/mod.rs"]
 mod common;
 mod definitions;
+mod deploy;
+mod doctor;
 mod engine;
 mod erase;
 mod flows;
@@ -25,6 +29,7 @@ mod oidc;
 mod ordinals;
 mod people;
 mod phases;
+mod privacy;
 mod reader;
 mod reconcile;
 mod reference;
@@ -32,5 +37,6 @@ mod rejected;
 mod rows;
 mod simulate;
 mod standing;
+mod targets;
 mod up;
 mod wire;

@@ -115,6 +115,7 @@ fn engine_config(data: &Path, settings: &config::Embedded) -> String {
     <logger><log>{log}</log><size>10M</size><count>3</count></logger>
     <max_server_memory_usage>{max_memory_bytes}</max_server_memory_usage>
     <users_config>{users}</users_config>
+    <backups><allowed_path>{backups}/</allowed_path></backups>
     <profiles><default>
         <session_timezone>UTC</session_timezone>
         <async_insert>0</async_insert>
@@ -130,6 +131,7 @@ fn engine_config(data: &Path, settings: &config::Embedded) -> String {
 ",
         log = escape(data.join("engine.log")),
         users = escape(data.join("config.xml")),
+        backups = escape(data.join("backups")),
         timeout = *statement_timeout_ms as f64 / 1000.0,
     )
 }
