@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::definition;
 use crate::error::BadInput;
 use crate::pseudonym::{Pseudonym, Pseudonymizer};
-use crate::store::erasure::Erased;
+use crate::store::erasure::{Erased, Eraser};
 use crate::store::{Store, migrate};
 
 /// Of one run; each is a short text in every statement.
@@ -49,26 +49,15 @@ pub async fn run(config: Config, args: Args) -> anyhow::Result<()> {
     migrate::check(&store, &config).await?;
     let pseudonymizer = Pseudonymizer::new(config.privacy.secret.expose().as_bytes());
     let users: Vec<Pseudonym> = ids.iter().map(|id| pseudonymizer.pseudonym(id)).collect();
-    let erased = audited(&store, Actor::of_command(), &users, &pseudonymizer).await?;
+    let erased = audited(&store, &Eraser::new(&store, &config), Actor::of_command(), &users).await?;
     println!("{erased}");
     Ok(())
 }
 
 /// Erases with an entry in the audit log, which tells how many users and not which.
-pub async fn audited(
-    store: &Store,
-    actor: Actor,
-    users: &[Pseudonym],
-    pseudonymizer: &Pseudonymizer,
-) -> anyhow::Result<Erased> {
+pub async fn audited(store: &Store, eraser: &Eraser, actor: Actor, users: &[Pseudonym]) -> anyhow::Result<Erased> {
     let object = format!("{} users", users.len());
-    audit::record(
-        store,
-        actor,
-        (Action::EraseUsers, &object),
-        store.erase(users, pseudonymizer),
-    )
-    .await
+    audit::record(store, actor, (Action::EraseUsers, &object), eraser.erase(users)).await
 }
 
 impl fmt::Display for Erased {

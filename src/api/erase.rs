@@ -37,8 +37,7 @@ pub async fn delete_user(
     }
     let users = [app.pseudonymizer.pseudonym(&user)];
     // Goes on when the client goes away: an erasure that was begun is to end.
-    let erasing =
-        tokio::spawn(async move { erase::audited(&app.store, caller.into(), &users, &app.pseudonymizer).await });
+    let erasing = tokio::spawn(async move { erase::audited(&app.store, &app.eraser, caller.into(), &users).await });
     let erased = erasing.await.map_err(|error| Error::Internal(error.into()))??;
     Ok(Json(erased))
 }

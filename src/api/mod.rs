@@ -60,6 +60,7 @@ use crate::measure::{Reader, SystemContext};
 use crate::metrics::Metrics;
 use crate::ops::{self, Health};
 use crate::pseudonym::Pseudonymizer;
+use crate::store::erasure::Eraser;
 use crate::store::numbers::Numbers;
 use crate::store::{Store, migrate, topics};
 
@@ -69,6 +70,7 @@ struct App {
     reader: Reader,
     store: Store,
     pseudonymizer: Pseudonymizer,
+    eraser: Eraser,
     retention: Retention,
     max_body_bytes: usize,
     targets_grace_ms: u64,
@@ -83,6 +85,7 @@ impl App {
             reader: Reader::new(store, numbers, deadline),
             store: store.clone(),
             pseudonymizer: Pseudonymizer::new(config.privacy.secret.expose().as_bytes()),
+            eraser: Eraser::new(store, config),
             retention: config.retention.clone(),
             max_body_bytes: config.api.max_body_bytes,
             targets_grace_ms: config.targets.grace_ms,

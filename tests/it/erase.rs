@@ -93,8 +93,8 @@ impl Scene {
             answer.as_object_mut().unwrap().remove("data_quality");
             totals.push(answer);
         }
-        let rollups = "SELECT (SELECT sum(clicks) FROM feature_days), (SELECT sum(clicks) FROM feature_hours), \
-            (SELECT length(bitmapToArray(groupBitmapMergeState(users))) FROM day_users)";
+        let rollups = "SELECT assumeNotNull((SELECT sum(clicks) FROM feature_days)), assumeNotNull((SELECT sum(clicks) FROM feature_hours)), \
+            assumeNotNull((SELECT length(bitmapToArray(groupBitmapMergeState(users))) FROM day_users))";
         let rollups: (u64, u64, u64) = self
             .api
             .fixture

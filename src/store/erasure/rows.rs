@@ -1,0 +1,142 @@
+//! The rows of erased users: what is moved to stand-ins, and what is removed.
+
+use anyhow::Context;
+use clickhouse::query::Query;
+use jiff::civil::Date;
+
+use super::{Erased, hex};
+use crate::pseudonym::Pseudonym;
+use crate::store::Store;
+
+/// The rows of some users, each of whom gets the stand-in at the same place.
+pub struct Rows<'a> {
+    pub store: &'a Store,
+    pub users: &'a [Pseudonym],
+    pub stand_ins: Vec<[u8; 16]>,
+    /// The first day on which somebody who comes back is entitled anew.
+    pub from: Date,
+}
+
+/// Users of rows that are moved, and the stand-in that each of them gets.
+const OURS: &str = "has({users:Array(String)}, hex(user))";
+const STAND_IN: &str =
+    "toFixedString(unhex(transform(hex(user), {users:Array(String)}, {stand_ins:Array(String)}, '')), 16)";
+
+impl Rows<'_> {
+    /// Counts and removes. Whatever of it was done before is not done again.
+    pub async fn erase(&self) -> anyhow::Result<Erased> {
+        let users = format!(
+            "SELECT uniqExact(user) FROM (SELECT user FROM ordinals WHERE {OURS} UNION ALL \
+            SELECT user FROM events WHERE {OURS} UNION ALL SELECT user FROM roster WHERE {OURS})"
+        );
+        let found = self.number(&users).await?;
+        // Several rows of one key may not be merged yet.
+        let user_days = format!(
+            "SELECT uniqExact(system, zone, rebuilt, feature, user, local_date) FROM feature_days WHERE {OURS}"
+        );
+        let erased = Erased {
+            found,
+            unknown: self.users.len() as u64 - found,
+            events: self.count("events FINAL").await?,
+            user_days: self.number(&user_days).await?,
+            roster_rows: self.count("roster").await?,
+            trainings: self.count("training").await?,
+        };
+        self.remove("ordinals").await?;
+        self.move_splits().await?;
+        self.move_events().await?;
+        self.move_feature_days().await?;
+        self.move_roster().await?;
+        self.remove("training").await?;
+        Ok(erased)
+    }
+
+    /// The other ordinals of users who have several still count as their first one.
+    async fn move_splits(&self) -> anyhow::Result<()> {
+        self.execute(&format!(
+            "INSERT INTO split_users (user, ordinal) SELECT {STAND_IN} AS stand_in, ordinal FROM split_users FINAL \
+             WHERE {OURS} AND stand_in NOT IN (SELECT user FROM split_users)"
+        ))
+        .await
+        .context("split_users")?;
+        self.remove("split_users").await
+    }
+
+    async fn move_events(&self) -> anyhow::Result<()> {
+        let columns = "ordinal, type, outcome, feature, zone, local_date, local_hour";
+        self.execute(&format!(
+            "INSERT INTO erased_events (system, user, time, {columns}) \
+             SELECT system, {STAND_IN} AS stand_in, toStartOfFifteenMinutes(time) AS quarter, {columns} FROM events FINAL \
+             WHERE {OURS} AND (stand_in, toYYYYMM(time)) NOT IN (SELECT user, toYYYYMM(time) FROM erased_events)"
+        ))
+        .await
+        .context("erased_events")?;
+        self.remove("events").await
+    }
+
+    async fn move_feature_days(&self) -> anyhow::Result<()> {
+        let columns = "system, zone, rebuilt, feature, local_date";
+        self.execute(&format!(
+            "INSERT INTO feature_days ({columns}, user, clicks) SELECT {columns}, {STAND_IN} AS stand_in, sum(clicks) FROM feature_days \
+             WHERE {OURS} AND (stand_in, toYYYYMM(local_date)) NOT IN \
+                (SELECT user, toYYYYMM(local_date) FROM feature_days WHERE has({{stand_ins:Array(String)}}, hex(user))) \
+             GROUP BY {columns}, user"
+        ))
+        .await
+        .context("feature_days")?;
+        self.remove("feature_days").await
+    }
+
+    /// Only the newest roster of a system counts.
+    async fn move_roster(&self) -> anyhow::Result<()> {
+        let columns = "system, version, ordinal, kind, unit, role, tier, site, phase, entitled_from";
+        self.execute(&format!(
+            "INSERT INTO roster ({columns}, user, entitled_to, next_from, erased) \
+             SELECT {columns}, {STAND_IN} AS stand_in, least(entitled_to, {{from:Date}}) AS until, \
+                if(next_from >= {{from:Date}}, toDate('2149-06-06'), next_from) AS next, true \
+             FROM roster \
+             WHERE {OURS} AND entitled_from < {{from:Date}} \
+                AND (system, version) IN (SELECT system, max(version) FROM roster_versions GROUP BY system) \
+                AND stand_in NOT IN (SELECT user FROM roster)"
+        ))
+        .await
+        .context("roster")?;
+        self.remove("roster").await
+    }
+
+    async fn count(&self, table: &str) -> anyhow::Result<u64> {
+        self.number(&format!("SELECT count() FROM {table} WHERE {OURS}")).await
+    }
+
+    async fn number(&self, sql: &str) -> anyhow::Result<u64> {
+        Ok(self.query(sql).fetch_one().await?)
+    }
+
+    /// Rewrites the parts that hold rows of the users: a lightweight delete would only hide them.
+    async fn remove(&self, table: &str) -> anyhow::Result<()> {
+        // A mutation touches every part, so it is only started where there is something.
+        if self.count(table).await? == 0 {
+            return Ok(());
+        }
+        self.execute(&format!(
+            "ALTER TABLE {table} DELETE WHERE {OURS} SETTINGS mutations_sync = 2"
+        ))
+        .await
+        .with_context(|| format!("rows of {table} cannot be removed"))
+    }
+
+    async fn execute(&self, sql: &str) -> anyhow::Result<()> {
+        Ok(self.query(sql).execute().await?)
+    }
+
+    fn query(&self, sql: &str) -> Query {
+        let users: Vec<_> = self.users.iter().map(|user| hex(&user.0)).collect();
+        let stand_ins: Vec<_> = self.stand_ins.iter().map(|stand_in| hex(stand_in)).collect();
+        let query = self.store.client().query(sql);
+        query
+            .param("users", users)
+            .param("stand_ins", stand_ins)
+            .param("from", self.from.to_string())
+            .with_setting("insert_deduplicate", "0")
+    }
+}
