@@ -83,16 +83,27 @@ impl Kafka {
 #[serde(deny_unknown_fields)]
 pub struct ClickHouse {
     pub url: String,
+    pub cluster: String,
     pub database: String,
     pub user: String,
     pub password: Secret,
     pub password_file: PathBuf,
+    pub reader: Reader,
     pub ca_file: PathBuf,
     /// Made by [`Config::resolve`] where `url` begins with `https://`.
     #[serde(skip)]
     pub tls: Option<native_tls::TlsConnector>,
     pub connect_timeout_ms: u64,
     pub query_timeout_ms: u64,
+}
+
+/// A user who may read the numbers and nothing else.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reader {
+    pub user: String,
+    pub password: Secret,
+    pub password_file: PathBuf,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -139,6 +150,7 @@ pub struct Privacy {
     pub secret_file: PathBuf,
     pub min_group_size: u32,
     pub allow_small_groups: bool,
+    pub reidentification: bool,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -376,6 +388,8 @@ impl Config {
                 .ok_or_else(|| missing("clickhouse.url"))?
                 .clickhouse
                 .clone();
+            // The engine has it from `uptake up`.
+            self.clickhouse.reader = Reader::default();
         }
         self.kafka.resolve_files()?;
         self.clickhouse.resolve_files()?;
@@ -393,7 +407,7 @@ impl Config {
     }
 
     /// The pseudonym key: given, or from the file given, or the one that `uptake up` made in `data_dir`.
-    fn read_secret(&self) -> Result<Secret, BadInput> {
+    pub fn read_secret(&self) -> Result<Secret, BadInput> {
         if !self.privacy.secret.is_empty() {
             return Ok(self.privacy.secret.clone());
         }

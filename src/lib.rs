@@ -8,6 +8,8 @@
 //!
 //! `reconcile` compares what `ingest` stored with what was counted of it.
 //!
+//! `doctor` asks all of them what is wrong.
+//!
 //! Imports point one way: `main → ingest | api | targets | import | rejected | simulate → reconcile | measure → store → event → config`.
 
 pub mod access;
@@ -16,9 +18,12 @@ pub mod calendar;
 pub mod columns;
 pub mod config;
 pub mod definition;
+pub mod doctor;
 pub mod embedded;
+pub mod erase;
 pub mod error;
 pub mod event;
+pub mod identify;
 pub mod import;
 pub mod ingest;
 pub mod lifecycle;

@@ -43,6 +43,7 @@ pub struct IngestMetrics {
     pub events: Counter,
     pub rejects: Family<ReasonLabel, Counter>,
     pub repeats: Counter,
+    pub erased: Counter,
     pub lag: Family<PartitionLabel, Gauge>,
     pub batch_rows: Histogram,
     pub batch_bytes: Histogram,
@@ -196,6 +197,12 @@ impl IngestMetrics {
                 r,
                 "repeats",
                 "Events dropped because they had been counted before",
+                Counter::default(),
+            ),
+            erased: register(
+                r,
+                "erased_events",
+                "Events dropped because their user was erased after them",
                 Counter::default(),
             ),
             lag: register(

@@ -18,6 +18,8 @@ pub enum Action {
     AcknowledgeAlert,
     CreateToken,
     RevokeToken,
+    EraseUsers,
+    Identify,
 }
 
 impl Action {
@@ -29,6 +31,8 @@ impl Action {
             Self::AcknowledgeAlert => "acknowledge_alert",
             Self::CreateToken => "create_token",
             Self::RevokeToken => "revoke_token",
+            Self::EraseUsers => "erase_users",
+            Self::Identify => "identify",
         }
     }
 }

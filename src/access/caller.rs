@@ -19,6 +19,8 @@ pub enum Right {
     Send,
     /// Read the audit log.
     ReadAudit,
+    /// Erase persons.
+    Erase,
 }
 
 impl Right {
@@ -30,6 +32,7 @@ impl Right {
             Self::Change => &[Admin],
             Self::Send => &[Producer, Admin],
             Self::ReadAudit => &[Privacy, Admin],
+            Self::Erase => &[Privacy, Admin],
         }
     }
 }

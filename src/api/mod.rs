@@ -7,6 +7,7 @@ mod auth;
 mod champions;
 mod code;
 mod docs;
+mod erase;
 mod error;
 mod events;
 mod features;
@@ -150,6 +151,9 @@ fn routes(config: &Config, gate: &Arc<Gate>) -> OpenApiRouter<App> {
         .routes(routes!(training::put_training))
         .routes(routes!(alerts::post_acknowledgement))
         .layer(only(Right::Change));
+    let erase = OpenApiRouter::new()
+        .routes(routes!(erase::delete_user))
+        .layer(only(Right::Erase));
     let send = OpenApiRouter::new()
         .routes(routes!(events::post_events))
         .layer(DefaultBodyLimit::max(config.collector.max_body_bytes))
@@ -159,6 +163,7 @@ fn routes(config: &Config, gate: &Arc<Gate>) -> OpenApiRouter<App> {
         .merge(lists)
         .merge(audit)
         .merge(write)
+        .merge(erase)
         .merge(send)
 }
 

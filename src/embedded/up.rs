@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::api;
-use crate::config::{Config, Endpoints};
+use crate::config::{Config, Endpoints, Reader};
 use crate::error::BadInput;
 use crate::ingest;
 use crate::metrics::Metrics;
@@ -101,7 +101,7 @@ async fn serve(
     let metrics = Arc::new(Metrics::default());
     let trouble = ingest::Trouble::default();
     let data_dir = config.data_dir.clone();
-    let health = ops::Health::default().with("disk", move || ready(disk::check(&data_dir)));
+    let health = ops::Health::default().with("disk", move || ready(disk::check(&data_dir).map(drop)));
     let health = trouble
         .told_by(health)
         .with_clickhouse(&Store::new(&config.clickhouse))
@@ -218,6 +218,8 @@ impl Children {
     fn addressed(&self, mut config: Config) -> Config {
         config.use_embedded_kafka(self.kafka.address());
         config.clickhouse.url = self.engine.url();
+        // The engine lets it in by itself.
+        config.clickhouse.reader = Reader::default();
         config
     }
 
