@@ -50,10 +50,10 @@ check-deploy: ## Check everything in deploy by the tool of its kind (from PyPI a
 	@tests/check-deploy.sh
 
 check-rules: tools ## Check and test the rules for Prometheus and the routing of Alertmanager
-	.cache/prometheus/usr/bin/promtool check rules deploy/prometheus/rules/*.yml
-	.cache/prometheus/usr/bin/promtool check config deploy/prometheus/prometheus.yml
-	.cache/prometheus/usr/bin/promtool test rules deploy/prometheus/tests/*.yml
-	.cache/prometheus/usr/bin/amtool check-config deploy/alertmanager/alertmanager.yml
+	promtool check rules deploy/prometheus/rules/*.yml
+	promtool check config deploy/prometheus/prometheus.yml
+	promtool test rules deploy/prometheus/tests/*.yml
+	amtool check-config deploy/alertmanager/alertmanager.yml
 
 bench: tools ## Measure speed and memory against the real broker and engine; table, and target/bench.json
 	cargo bench --locked --bench pipeline

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Fetches what `uptake up` and the tests run on into .cache: Apache Kafka through Maven, ClickHouse's embedded engine through
-# npm; for the tests, Prometheus and Alertmanager from Debian's packages, whose signatures apt checks. With `connect`, Kafka Connect as well,
-# which only `make bench-peers` needs. What Maven and npm fetch is checked against the sums beside this file. Does nothing when all is there.
+# npm, both checked against the sums beside this file; and installs missing Debian packages, Prometheus and Alertmanager for the tests among them.
+# With `debian`, only those. With `connect`, Kafka Connect as well, which only `make bench-peers` needs. Does nothing when all is there.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -13,10 +13,11 @@ say() { echo "tools: $*"; }
 fail() { say "$*" >&2; exit 1; }
 need() { command -v "$1" >/dev/null 2>&1 || fail "$1 is missing; install $2 and run \`make tools\` again"; }
 
-# The compiler, make and OpenSSL build librdkafka; the tests make certificates with openssl.
+# The compiler, make and OpenSSL build librdkafka; the tests make certificates with openssl, and run Prometheus and Alertmanager.
 debian_packages() {
     missing=
-    for pair in make:make cc:gcc c++:g++ pkg-config:pkg-config openssl:openssl; do
+    for pair in make:make cc:gcc c++:g++ pkg-config:pkg-config openssl:openssl \
+        promtool:prometheus amtool:prometheus-alertmanager; do
         command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
     done
     [ -e /usr/include/stdio.h ] || missing="$missing libc6-dev"
@@ -25,12 +26,22 @@ debian_packages() {
     [ -n "$missing" ] || return 0
     command -v apt-get >/dev/null 2>&1 || fail "missing:$missing; install them with your system's package manager"
     if [ "$(id -u)" -ne 0 ]; then
-        fail "Debian packages are missing; run: sudo apt-get install -y$missing"
+        fail "Debian packages are missing:$missing; run: sudo deploy/local/fetch.sh debian"
     fi
     say "installing Debian packages:$missing"
     apt-get update -qq
     # shellcheck disable=SC2086 # a list of words
-    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing >/dev/null
+    without_services apt-get install -qq -y --no-install-recommends $missing >/dev/null
+}
+
+# Installs what would start services, now and at every boot: the tests want the programs only.
+without_services() {
+    policy=/usr/sbin/policy-rc.d
+    [ -e "$policy" ] || { printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy" && trap 'rm -f "$policy"' EXIT; }
+    DEBIAN_FRONTEND=noninteractive "$@"
+    case "$missing" in
+        *prometheus*) ! command -v systemctl >/dev/null 2>&1 || systemctl disable --quiet prometheus prometheus-alertmanager || true ;;
+    esac
 }
 
 # Exactly the pinned files: Java loads whatever lies in the folder.
@@ -98,42 +109,11 @@ chdb() {
     say "ClickHouse's engine is in .cache/chdb"
 }
 
-# Only unpacked, not installed: nothing is started, and nobody has to be root.
-prometheus() {
-    tools="prometheus promtool prometheus-alertmanager amtool"
-    bin=$cache/prometheus/usr/bin
-    missing=
-    for tool in $tools; do
-        [ -x "$bin/$tool" ] || missing="$missing $tool"
-    done
-    if [ -z "$missing" ]; then
-        say "Prometheus and Alertmanager are there"
-        return
-    fi
-    command -v apt-get >/dev/null 2>&1 && command -v dpkg-deb >/dev/null 2>&1 ||
-        fail "Prometheus and Alertmanager come from Debian's packages; put$missing into .cache/prometheus/usr/bin and run \`make tools\` again"
-    say "fetching Prometheus and Alertmanager from Debian (30 MB)"
-    new=$cache/prometheus/new
-    rm -rf "$new"
-    mkdir -p "$new"
-    download="apt-get download -qq prometheus prometheus-alertmanager"
-    # shellcheck disable=SC2086 # a list of words
-    (cd "$new" && { $download || { [ "$(id -u)" -eq 0 ] && apt-get update -qq && $download; }; }) >"$cache/apt.log" 2>&1 ||
-        { tail -5 "$cache/apt.log" >&2; fail "apt could not fetch them; run: sudo apt-get update"; }
-    for package in "$new"/*.deb; do
-        dpkg-deb -x "$package" "$new/root"
-    done
-    rm -rf "$cache/prometheus/usr"
-    mv "$new/root/usr" "$cache/prometheus/usr"
-    rm -rf "$new"
-    say "Prometheus and Alertmanager are in .cache/prometheus"
-}
-
 mkdir -p "$cache"
 case "${1:-all}" in
-    all) debian_packages; kafka; chdb; prometheus ;;
-    prometheus) prometheus ;;
+    all) debian_packages; kafka; chdb ;;
+    debian) debian_packages ;;
     connect) connect ;;
     pin) pin ;;
-    *) fail "unknown argument $1; expected nothing, connect, prometheus or pin" ;;
+    *) fail "unknown argument $1; expected nothing, debian, connect or pin" ;;
 esac

@@ -7,10 +7,12 @@ use utoipa::openapi::{Content, Header, ObjectBuilder, Ref, RefOr, Response, Resp
 use utoipa::{Modify, openapi};
 use utoipa_swagger_ui::SwaggerUi;
 
+use super::alerts::Alerts;
 use super::audit::AuditLog;
 use super::error::{PROBLEM, ProblemDetails};
 use super::systems::SystemList;
 use super::table::Table;
+use super::targets::Targets;
 use crate::measure::adoption::Adoption;
 use crate::measure::features::Features;
 use crate::measure::heatmap::{FeatureHeatmap, HourHeatmap};
@@ -44,7 +46,7 @@ impl Modify for BearerToken {
 }
 
 /// The answers that are tables, with their columns in CSV.
-const TABLES: [(&str, &[&str]); 8] = [
+const TABLES: [(&str, &[&str]); 10] = [
     ("/api/v1/audit", AuditLog::COLUMNS),
     ("/api/v1/systems", SystemList::COLUMNS),
     ("/api/v1/systems/{system}/adoption", Adoption::COLUMNS),
@@ -53,6 +55,8 @@ const TABLES: [(&str, &[&str]); 8] = [
     ("/api/v1/systems/{system}/heatmap/hours", HourHeatmap::COLUMNS),
     ("/api/v1/systems/{system}/heatmap/features", FeatureHeatmap::COLUMNS),
     ("/api/v1/systems/{system}/rejects", Rejects::COLUMNS),
+    ("/api/v1/systems/{system}/targets", Targets::COLUMNS),
+    ("/api/v1/systems/{system}/alerts", Alerts::COLUMNS),
 ];
 
 /// Whether an operation has a trait that refusals depend on.

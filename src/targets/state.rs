@@ -21,6 +21,7 @@ pub const MARGIN: f64 = 0.01;
 /// Where a target stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = TargetState)]
 pub enum State {
     OnTrack,
     /// Below the ramp, not yet for `breach_days` working days.
@@ -65,6 +66,7 @@ impl State {
 /// Why a target stands where it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = TargetReason)]
 pub enum Reason {
     /// The rate is below what the ramp expects.
     BelowRamp,

@@ -25,7 +25,6 @@ use crate::api::Api;
 use crate::harness::{directory, eventually};
 use crate::targets::{BY_UNIT, after, company, definition, fall_and_return, roster, store};
 
-const TOOLS: &str = ".cache/prometheus/usr/bin";
 const KEY: &str = "the receiver knows this key as well";
 
 /// A company whose unit Sales falls silent, with one day evaluated before it does.
@@ -94,7 +93,7 @@ impl Drop for Tool {
 impl Tool {
     fn start(name: &str, dir: &Path, arguments: &[String]) -> Self {
         let log = std::fs::File::create(dir.join(format!("{name}.log"))).unwrap();
-        let mut command = Command::new(Path::new(TOOLS).join(name));
+        let mut command = Command::new(name);
         command
             .args(arguments)
             .stdin(Stdio::null())
@@ -103,7 +102,7 @@ impl Tool {
         Self(
             command
                 .spawn()
-                .unwrap_or_else(|error| panic!("{TOOLS}/{name}: {error}; `make tools` fetches it")),
+                .unwrap_or_else(|error| panic!("{name}: {error}; `make tools` installs it")),
         )
     }
 }
@@ -288,8 +287,8 @@ async fn a_dead_pipeline_silences_what_is_said_of_adoption() {
 #[test]
 fn the_rules_pass_their_tests() {
     let run = |tool: &str, arguments: &[&str]| {
-        let output = Command::new(Path::new(TOOLS).join(tool)).args(arguments).output();
-        let output = output.unwrap_or_else(|error| panic!("{TOOLS}/{tool}: {error}; `make tools` fetches it"));
+        let output = Command::new(tool).args(arguments).output();
+        let output = output.unwrap_or_else(|error| panic!("{tool}: {error}; `make tools` installs it"));
         let told = [output.stdout, output.stderr].concat();
         assert!(
             output.status.success(),
