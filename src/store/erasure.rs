@@ -165,10 +165,11 @@ impl Store {
     }
 
     async fn running_inserts_end(&self) -> anyhow::Result<()> {
-        let sql = "SELECT query_id FROM system.processes WHERE startsWith(Settings['log_comment'], ?)";
+        let processes = self.of_all_servers("system.processes");
+        let sql = format!("SELECT query_id FROM {processes} WHERE startsWith(Settings['log_comment'], ?)");
         let running = async || {
             self.client()
-                .query(sql)
+                .query(&sql)
                 .bind(INGEST_COMMENT)
                 .fetch_all::<String>()
                 .await
@@ -296,8 +297,9 @@ impl Erasure<'_> {
         if self.count(table).await? == 0 {
             return Ok(());
         }
+        let (stored, on) = self.store.stored(table);
         self.execute(&format!(
-            "ALTER TABLE {table} DELETE WHERE {OURS} SETTINGS mutations_sync = 2"
+            "ALTER TABLE {stored} {on} DELETE WHERE {OURS} SETTINGS mutations_sync = 2"
         ))
         .await
         .with_context(|| format!("rows of {table} cannot be removed"))
