@@ -150,6 +150,7 @@ pub struct Privacy {
     pub secret_file: PathBuf,
     pub min_group_size: u32,
     pub allow_small_groups: bool,
+    pub reidentification: bool,
 }
 
 #[derive(Debug, Clone, Deserialize)]

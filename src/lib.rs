@@ -23,6 +23,7 @@ pub mod embedded;
 pub mod erase;
 pub mod error;
 pub mod event;
+pub mod identify;
 pub mod import;
 pub mod ingest;
 pub mod lifecycle;

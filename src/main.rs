@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 use uptake::config::Config;
 use uptake::error::BadInput;
 use uptake::{
-    access, api, definition, doctor, embedded, erase, import, ingest, lifecycle, ops, reconcile, rejected, roster,
-    simulate, store, targets, telemetry,
+    access, api, definition, doctor, embedded, erase, identify, import, ingest, lifecycle, ops, reconcile, rejected,
+    roster, simulate, store, targets, telemetry,
 };
 
 /// Tells a company whether its enterprise software is really used after go-live.
@@ -48,6 +48,8 @@ enum Command {
     Smoke(simulate::smoke::Args),
     /// Remove what leads to a person, and keep what was counted
     Erase(erase::Args),
+    /// Find the id behind a pseudonym in a file of ids, where that is allowed
+    Identify(identify::Args),
     /// Compare the rollups with the raw events and repair what differs
     Reconcile(reconcile::Args),
     /// The bearer tokens of the API: make, list, revoke
@@ -93,6 +95,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Simulate(args) => simulate::run(config, args, shutdown).await,
             Command::Smoke(args) => simulate::smoke::run(config, args, shutdown).await,
             Command::Erase(args) => erase::run(config.resolve()?, args).await,
+            Command::Identify(args) => identify::run(config.resolve()?, args).await,
             Command::Reconcile(args) => reconcile::run(config.resolve()?, args, shutdown).await,
             Command::Token(args) => access::command::run(config.resolve()?, args).await,
             Command::Doctor(args) => doctor::run(config, args).await,

@@ -3,6 +3,7 @@ CREATE TABLE IF NOT EXISTS target_notices
 (
     id         String,
     system     LowCardinality(String),
+    day        Date,
     made_at    DateTime64(3, 'UTC'),
     body       String CODEC(ZSTD(3)),
     delivered  Bool,

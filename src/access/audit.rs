@@ -19,6 +19,7 @@ pub enum Action {
     CreateToken,
     RevokeToken,
     EraseUsers,
+    Identify,
 }
 
 impl Action {
@@ -31,6 +32,7 @@ impl Action {
             Self::CreateToken => "create_token",
             Self::RevokeToken => "revoke_token",
             Self::EraseUsers => "erase_users",
+            Self::Identify => "identify",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The HTTP API: every route and layer on this page.
 
 mod adoption;
+mod alerts;
 mod audit;
 mod auth;
 mod champions;
@@ -132,7 +133,7 @@ fn routes(config: &Config, gate: &Arc<Gate>) -> OpenApiRouter<App> {
         .routes(routes!(trust::get_revisions))
         .routes(routes!(rejects::get_rejects))
         .routes(routes!(targets::get_targets))
-        .routes(routes!(targets::get_alerts))
+        .routes(routes!(alerts::get_alerts))
         .layer(within_deadline.clone())
         .layer(only(Right::ReadNumbers));
     let lists = OpenApiRouter::new()
@@ -148,7 +149,7 @@ fn routes(config: &Config, gate: &Arc<Gate>) -> OpenApiRouter<App> {
         .routes(routes!(systems::put_system))
         .routes(routes!(systems::put_roster))
         .routes(routes!(training::put_training))
-        .routes(routes!(targets::post_acknowledgement))
+        .routes(routes!(alerts::post_acknowledgement))
         .layer(only(Right::Change));
     let erase = OpenApiRouter::new()
         .routes(routes!(erase::delete_user))

@@ -215,7 +215,7 @@ impl Comparison<'_> {
 
     /// Erasures under way, and the newest one that began: while one moves rows, they stand in two tables or in none.
     async fn erasures(&self) -> anyhow::Result<(u64, i64)> {
-        let sql = "SELECT (SELECT count() FROM erasing), (SELECT max(toUnixTimestamp64Milli(before)) FROM erased)";
+        let sql = "SELECT assumeNotNull((SELECT count() FROM erasing)), assumeNotNull((SELECT max(toUnixTimestamp64Milli(before)) FROM erased))";
         Ok(self.store.client().query(sql).fetch_one().await?)
     }
 

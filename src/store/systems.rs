@@ -237,7 +237,23 @@ impl Store {
         let mut insert = self.client().insert::<RosterVersion>("roster_versions").await?;
         insert.write(&written).await?;
         insert.end().await?;
+        self.forget_versions("roster", system, before).await?;
         Ok(written)
+    }
+
+    /// Removes the rows of versions older than `before`, which itself may still be asked about. In the background: nobody reads them.
+    pub(super) async fn forget_versions(&self, table: &str, system: &str, before: u64) -> anyhow::Result<()> {
+        let which = "system = {system:String} AND version < {before:UInt64}";
+        let query = |sql: &str| self.client().query(sql).param("system", system).param("before", before);
+        let old: u64 = query(&format!("SELECT count() FROM {table} WHERE {which}"))
+            .fetch_one()
+            .await?;
+        if old > 0 {
+            query(&format!("ALTER TABLE {table} DELETE WHERE {which}"))
+                .execute()
+                .await?;
+        }
+        Ok(())
     }
 }
 

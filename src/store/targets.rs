@@ -99,6 +99,7 @@ pub struct Notice {
     /// That of the alert.
     pub id: String,
     pub system: String,
+    pub day: u16,
     pub made_at: i64,
     pub body: String,
     pub delivered: bool,
@@ -189,9 +190,9 @@ impl Store {
         Ok(insert.end().await?)
     }
 
-    /// Those that are not delivered yet, oldest first.
+    /// Those that are not delivered yet, in the order of the days that made them.
     pub async fn waiting_notices(&self) -> anyhow::Result<Vec<Notice>> {
-        let sql = "SELECT ?fields FROM target_notices FINAL WHERE NOT delivered ORDER BY made_at, id";
+        let sql = "SELECT ?fields FROM target_notices FINAL WHERE NOT delivered ORDER BY day, made_at, id";
         Ok(self.client().query(sql).fetch_all().await?)
     }
 

@@ -45,6 +45,7 @@ pub fn of_day(before: &Before, rows: &[TargetDay], format: Format, now: Timestam
         notices.push(Notice {
             id,
             system: row.system.clone(),
+            day: row.day,
             made_at: now.as_millisecond(),
             body: serde_json::to_string(&body)?,
             delivered: false,

@@ -274,3 +274,104 @@ async fn what_is_left_of_an_erased_person_is_counted_in_a_new_time_zone_too() {
         "SELECT length(bitmapToArray(groupBitmapMergeState(users))) FROM day_users WHERE zone = 'Asia/Kathmandu'";
     crate::harness::eventually("with all users", async || scene.api.fixture.number(users).await == 12).await;
 }
+
+/// A row of the table of terms in docs/privacy.md: names of tables, and how long they are kept.
+fn terms() -> Vec<(Vec<String>, String)> {
+    let text = include_str!("../../docs/privacy.md");
+    let section = text.split("## How long it is kept").nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>());
+    cells
+        .map(|cells| {
+            let tables = cells[0].split(", ").map(|name| name.trim_matches('`').to_owned());
+            (tables.collect(), cells[2].to_owned())
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn every_table_is_kept_as_long_as_docs_privacy_says() {
+    let fixture = Fixture::new().await;
+    let sql = "SELECT name, engine_full FROM system.tables WHERE database = currentDatabase() AND endsWith(engine, 'MergeTree') ORDER BY name";
+    let stored: Vec<(String, String)> = fixture.store.client().query(sql).fetch_all().await.unwrap();
+    let terms = terms();
+    let mut told: Vec<_> = terms.iter().flat_map(|(tables, _)| tables.clone()).collect();
+    told.sort();
+    let names: Vec<_> = stored.iter().map(|(name, _)| name.clone()).collect();
+    assert_eq!(told, names, "docs/privacy.md, How long it is kept");
+    for (name, engine) in stored {
+        let (_, term) = terms.iter().find(|(tables, _)| tables.contains(&name)).unwrap();
+        let mut words = term.split(' ');
+        let ttl = match (words.next().unwrap().parse::<u32>(), words.next()) {
+            (Ok(days), Some("days")) => Some(format!("toIntervalDay({days})")),
+            (Ok(months), Some("months")) => Some(format!("toIntervalMonth({months})")),
+            _ => None,
+        };
+        match ttl {
+            Some(ttl) => assert!(
+                engine.contains("TTL") && engine.contains(&ttl),
+                "{name}: {term}: {engine}"
+            ),
+            None => assert!(!engine.contains("TTL"), "{name}: {term}: {engine}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_stands_behind_a_pseudonym_is_told_only_where_allowed_and_with_a_reason() {
+    let fixture = Fixture::new().await;
+    let key = fixture.config.privacy.secret.expose().as_bytes();
+    let pseudonym = Pseudonymizer::new(key).pseudonym("u-04").to_string();
+    let ids = "docs/example/crm-roster.csv";
+    let identify = |allowed: &str, reason: &str, pseudonym: &str| {
+        let mut program = fixture.program();
+        program.env("UPTAKE__PRIVACY__REIDENTIFICATION", allowed);
+        program.args(["identify", pseudonym, "--ids", ids, "--reason", reason]);
+        let output = program.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let reason = "safety recall of the device, ticket 4711";
+    let (code, told, why) = identify("false", reason, &pseudonym);
+    assert_eq!((code, told.as_str()), (Some(2), ""), "{why}");
+    assert!(why.contains("privacy.reidentification = false"), "{why}");
+    let (code, _, why) = identify("true", "why not", &pseudonym);
+    assert!(code == Some(2) && why.contains("--reason"), "{why}");
+    let (code, _, why) = identify("true", reason, "u-04");
+    assert!(code == Some(2) && why.contains("32 hexadecimal digits"), "{why}");
+    let entries = "SELECT count() FROM audit";
+    assert_eq!(fixture.number(entries).await, 0);
+
+    let (code, told, why) = identify("true", reason, &pseudonym);
+    assert_eq!((code, told.as_str()), (Some(0), "u-04\n"), "{why}");
+    let (code, told, why) = identify("true", reason, &"0".repeat(32));
+    assert_eq!((code, told.as_str()), (Some(2), ""), "{why}");
+    let log = fixture.store.audit(None, 10).await.unwrap();
+    let told: Vec<_> = log
+        .iter()
+        .map(|entry| (entry.action.as_str(), entry.detail.as_str()))
+        .collect();
+    assert_eq!(
+        told,
+        [("identify", r#"{"found":false}"#), ("identify", r#"{"found":true}"#)]
+    );
+    assert_eq!(log[1].object, format!("{pseudonym}: {reason}"));
+}
+
+#[tokio::test]
+async fn rosters_that_count_no_more_are_removed_but_for_the_one_before() {
+    let api = Api::start(|_| {}).await;
+    for unit in ["A", "B", "C", "D"] {
+        let csv = format!(
+            "user_id,kind,unit,role,tier,site,phase,entitled_from,entitled_to\nu-1,person,{unit},,,,,2026-01-01,\n"
+        );
+        assert_eq!(api.put("/systems/erp/roster", "text/csv", &csv).await.0, 200);
+    }
+    let units = "SELECT arrayStringConcat(arraySort(groupArray(toString(unit)))) FROM roster";
+    crate::harness::eventually("two rosters are left", async || {
+        let units: String = api.fixture.store.client().query(units).fetch_one().await.unwrap();
+        units == "CD"
+    })
+    .await;
+}
