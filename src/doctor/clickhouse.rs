@@ -9,6 +9,7 @@ use super::Findings;
 use crate::config::Config;
 use crate::ingest;
 use crate::store::{Store, migrate};
+use crate::targets;
 
 /// The oldest version whose SQL is ours.
 const OLDEST: (u32, u32) = (24, 8);
@@ -27,7 +28,7 @@ pub async fn examine(config: &Config, findings: &mut Findings) {
         "see that it listens there, and that clickhouse.user, password and ca_file are right; it must be version 24.8 or newer",
         version(&store, wait).await,
     ) {
-        let rest = ["clock", "disks", "schema", "settings", "workers"];
+        let rest = ["clock", "disks", "schema", "settings", "workers", "notices"];
         findings.not_checked(&rest, "ClickHouse is not reached");
         return;
     }
@@ -48,7 +49,7 @@ pub async fn examine(config: &Config, findings: &mut Findings) {
             .await
             .map(|()| format!("database {} is this program's", store.database())),
     ) {
-        findings.not_checked(&["settings", "workers"], "the schema is not this program's");
+        findings.not_checked(&["settings", "workers", "notices"], "the schema is not this program's");
         return;
     }
     findings.note(
@@ -62,6 +63,11 @@ pub async fn examine(config: &Config, findings: &mut Findings) {
         "workers",
         "start `uptake ingest`; if it runs, its log and its /readyz tell what keeps it from working",
         workers(&store, &config.kafka.topic).await,
+    );
+    findings.note(
+        "notices",
+        "see that the receiver at targets.webhook.url runs and takes what it is sent; what waits is tried again",
+        notices(&store).await,
     );
 }
 
@@ -126,4 +132,11 @@ async fn workers(store: &Store, topic: &str) -> anyhow::Result<String> {
     Ok(format!(
         "{workers} at work on {partitions} partitions, {lag} messages behind"
     ))
+}
+
+async fn notices(store: &Store) -> anyhow::Result<String> {
+    match targets::waiting_notices(store).await? {
+        None => Ok("none waits for the webhook".to_owned()),
+        Some(told) => bail!("{told}"),
+    }
 }

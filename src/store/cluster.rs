@@ -80,11 +80,12 @@ impl Cluster {
         )
     }
 
-    /// Where the rows of `table` are stored.
-    pub fn local(table: &str) -> String {
+    /// Where the rows of `table` are stored, and what a statement that changes them says after it: what changes one server's copy of a table
+    /// that all have is replicated as it is.
+    pub fn stored(&self, table: &str) -> (String, String) {
         match sharding_key(table) {
-            Some(_) => format!("{table}_local"),
-            None => table.to_owned(),
+            Some(_) => (Self::local(table), self.on()),
+            None => (table.to_owned(), String::new()),
         }
     }
 
@@ -99,6 +100,13 @@ impl Cluster {
     /// `table`, which every server has for itself, of all servers.
     pub fn all_of(&self, table: &str) -> String {
         format!("clusterAllReplicas('{}', {table})", self.name)
+    }
+
+    fn local(table: &str) -> String {
+        match sharding_key(table) {
+            Some(_) => format!("{table}_local"),
+            None => table.to_owned(),
+        }
     }
 
     fn table(&self, rest: &str) -> anyhow::Result<Vec<String>> {
@@ -155,12 +163,16 @@ impl Cluster {
     /// A column is one of both tables; an index, a TTL and what is made of rows that are there belong to the stored one.
     fn alteration(&self, rest: &str) -> anyhow::Result<Vec<String>> {
         let (table, rest) = named(rest)?;
-        let mut statements = vec![format!("ALTER TABLE {} {} {rest}", Self::local(table), self.on())];
-        let is_of_columns = ["ADD COLUMN", "MODIFY COLUMN", "DROP COLUMN"]
+        if sharding_key(table).is_none() {
+            return Ok(vec![format!("ALTER TABLE {table} {rest}")]);
+        }
+        let alter = |table: &str| format!("ALTER TABLE {table} {} {rest}", self.on());
+        let mut statements = vec![alter(&Self::local(table))];
+        if ["ADD COLUMN", "MODIFY COLUMN", "DROP COLUMN"]
             .iter()
-            .any(|it| rest.starts_with(it));
-        if is_of_columns && sharding_key(table).is_some() {
-            statements.push(format!("ALTER TABLE {table} {} {rest}", self.on()));
+            .any(|it| rest.starts_with(it))
+        {
+            statements.push(alter(table));
         }
         Ok(statements)
     }
@@ -177,4 +189,68 @@ fn sharding_key(table: &str) -> Option<&'static str> {
 fn named(rest: &str) -> anyhow::Result<(&str, &str)> {
     rest.split_once(char::is_whitespace)
         .with_context(|| format!("{rest}: a statement that ends after a name"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(sql: &str) -> Vec<String> {
+        Cluster::of("main", "uptake").unwrap().render(sql).unwrap()
+    }
+
+    #[test]
+    fn a_sharded_table_is_stored_on_each_shard_and_read_as_one() {
+        let sql = "-- Comment.\nCREATE TABLE IF NOT EXISTS events\n(\n    user UInt8\n)\nENGINE = ReplacingMergeTree(version)\nORDER BY user\n\
+                   SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1";
+        assert_eq!(
+            rendered(sql),
+            [
+                "CREATE TABLE IF NOT EXISTS events_local ON CLUSTER 'main' (\n    user UInt8\n)\n\
+                 ENGINE = ReplicatedReplacingMergeTree('/clickhouse/uptake/events/{shard}', '{replica}', version)\nORDER BY user\n\
+                 SETTINGS replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800, fsync_after_insert = 1",
+                "CREATE TABLE IF NOT EXISTS events ON CLUSTER 'main' AS events_local \
+                 ENGINE = Distributed('main', 'uptake', 'events_local', sipHash64(user))",
+            ]
+        );
+    }
+
+    #[test]
+    fn any_other_table_is_whole_on_every_server() {
+        let sql = "CREATE TABLE IF NOT EXISTS roster (user UInt8) ENGINE = MergeTree ORDER BY user";
+        let expected = "CREATE TABLE IF NOT EXISTS roster ON CLUSTER 'main' (user UInt8) \
+                        ENGINE = ReplicatedMergeTree('/clickhouse/uptake/roster', '{shard}-{replica}') ORDER BY user";
+        assert_eq!(rendered(sql), [expected]);
+        let sql = "ALTER TABLE roster ADD COLUMN erased Bool";
+        assert_eq!(rendered(sql), ["ALTER TABLE roster ADD COLUMN erased Bool"]);
+    }
+
+    #[test]
+    fn a_materialized_view_stays_on_its_shard() {
+        let sql = "CREATE MATERIALIZED VIEW IF NOT EXISTS v TO day_users AS\nSELECT user\nFROM events\nGROUP BY user";
+        let expected = "CREATE MATERIALIZED VIEW IF NOT EXISTS v ON CLUSTER 'main' TO day_users_local AS\nSELECT user\n\
+                        FROM events_local\nGROUP BY user";
+        assert_eq!(rendered(sql), [expected]);
+    }
+
+    #[test]
+    fn a_column_is_added_to_what_is_stored_and_to_what_is_read_and_an_index_to_the_former() {
+        assert_eq!(
+            rendered("ALTER TABLE events ADD COLUMN x UInt8"),
+            [
+                "ALTER TABLE events_local ON CLUSTER 'main' ADD COLUMN x UInt8",
+                "ALTER TABLE events ON CLUSTER 'main' ADD COLUMN x UInt8",
+            ]
+        );
+        assert_eq!(rendered("ALTER TABLE events ADD INDEX i x TYPE minmax").len(), 1);
+    }
+
+    #[test]
+    fn a_statement_without_a_rule_is_refused() {
+        let error = Cluster::of("main", "uptake")
+            .unwrap()
+            .render("DROP TABLE events")
+            .unwrap_err();
+        assert!(error.to_string().contains("DROP TABLE events"), "{error}");
+    }
 }

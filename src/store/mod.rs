@@ -79,12 +79,10 @@ impl Store {
         self.cluster().map_or(table.to_owned(), |cluster| cluster.all_of(table))
     }
 
-    /// Where the rows of `table` are stored, and what a statement that deletes them says after it.
+    /// Where the rows of `table` are stored, and what a statement that changes them there says after it.
     pub fn stored(&self, table: &str) -> (String, String) {
-        match self.cluster() {
-            Some(cluster) => (Cluster::local(table), cluster.on()),
-            None => (table.to_owned(), String::new()),
-        }
+        self.cluster()
+            .map_or_else(|| (table.to_owned(), String::new()), |cluster| cluster.stored(table))
     }
 
     /// Waits until the server answers. The error says which address was tried and for how long.

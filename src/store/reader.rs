@@ -7,6 +7,7 @@ use anyhow::Context;
 use clickhouse::sql::Identifier;
 use sha2::{Digest, Sha256};
 
+use super::cluster::Cluster;
 use super::{Store, numbers};
 use crate::config;
 
@@ -19,16 +20,17 @@ pub async fn create(store: &Store, config: &config::ClickHouse) -> anyhow::Resul
     if reader.user.is_empty() {
         return Ok(());
     }
+    let on = store.cluster().map(Cluster::on).unwrap_or_default();
     let hash = hex(&Sha256::digest(reader.password.expose()));
     // ALTER as well: the password may be a new one. The hash is written so that no log of ClickHouse holds the password.
     for verb in ["CREATE USER IF NOT EXISTS", "ALTER USER"] {
-        let sql = format!("{verb} ? IDENTIFIED WITH sha256_hash BY '{hash}' SETTINGS {LIMITS}");
+        let sql = format!("{verb} ? {on} IDENTIFIED WITH sha256_hash BY '{hash}' SETTINGS {LIMITS}");
         let query = store.client().query(&sql).bind(Identifier(&reader.user));
         let place = || format!("clickhouse.reader.user = \"{}\": {verb}", reader.user);
         query.execute().await.with_context(place)?;
     }
     for view in numbers::names() {
-        let query = store.client().query("GRANT SELECT ON ?.? TO ?");
+        let query = store.client().query(&format!("GRANT {on} SELECT ON ?.? TO ?"));
         let query = query.bind(Identifier(store.database())).bind(Identifier(view));
         let place = || format!("clickhouse.reader.user = \"{}\": GRANT SELECT ON {view}", reader.user);
         query

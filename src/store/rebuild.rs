@@ -102,10 +102,11 @@ async fn run(store: &Store, system: &str, zone: &str) -> anyhow::Result<()> {
 
 /// Removes what an earlier rebuild wrote. A mutation touches every part, so it is only started where there is something.
 async fn clear(store: &Store, system: &str, table: &str) -> anyhow::Result<()> {
-    let which = format!("FROM {table} WHERE system = ? AND rebuilt = 1");
-    let count = format!("SELECT count() {which}");
+    let which = "WHERE system = ? AND rebuilt = 1";
+    let count = format!("SELECT count() FROM {table} {which}");
     if store.client().query(&count).bind(system).fetch_one::<u64>().await? > 0 {
-        let delete = format!("DELETE {which} SETTINGS mutations_sync = 2");
+        let (stored, on) = store.stored(table);
+        let delete = format!("DELETE FROM {stored} {on} {which} SETTINGS mutations_sync = 2");
         store.client().query(&delete).bind(system).execute().await?;
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! What stands in `deploy` runs this program: its commands, its settings, its ports, the paths of its probes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -283,4 +283,33 @@ fn the_units_run_commands_that_are_there_with_settings_that_are_there() {
         };
         process.check();
     }
+}
+
+#[test]
+fn every_alert_has_its_entry_in_the_handbook_and_every_entry_its_alert() {
+    let handbook = text(&deploy().join("../docs/operations.md"));
+    let entries = handbook.lines().filter_map(|line| line.strip_prefix("### Uptake"));
+    let entries: BTreeSet<String> = entries.map(|name| format!("Uptake{name}")).collect();
+    let mut alerts = BTreeSet::new();
+    for path in files(&deploy().join("prometheus/rules"), "yml") {
+        let rules = documents(&path).remove(0);
+        let groups = rules["groups"].as_array().unwrap().iter();
+        let rules = groups.flat_map(|group| group["rules"].as_array().unwrap());
+        alerts.extend(rules.filter_map(|rule| Some(rule["alert"].as_str()?.to_owned())));
+    }
+    assert!(!alerts.is_empty());
+    assert_eq!(alerts, entries);
+}
+
+#[test]
+fn prometheus_of_the_compose_file_scrapes_every_process_of_ours() {
+    let file = documents(&deploy().join("compose/prometheus.yml")).remove(0);
+    let scraped = &file["scrape_configs"][0];
+    // The rules ask for it by that name.
+    assert_eq!(scraped["job_name"], "uptake");
+    let names = strings(&scraped["dns_sd_configs"][0]["names"]);
+    let ours = composed()
+        .into_iter()
+        .filter(|(name, service)| is_ours(&service["image"]) && name != "migrate");
+    assert_eq!(BTreeSet::from_iter(names), ours.map(|(name, _)| name).collect());
 }

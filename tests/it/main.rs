@@ -10,6 +10,7 @@ mod alerting;
 mod api;
 mod audit;
 mod backup;
+mod cluster;
 mod collector;
 #[path = "../common/mod.rs"]
 mod common;

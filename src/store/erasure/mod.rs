@@ -203,11 +203,12 @@ impl Eraser {
     }
 
     async fn running_inserts_end(&self) -> anyhow::Result<()> {
-        let sql = "SELECT query_id FROM system.processes WHERE startsWith(Settings['log_comment'], ?)";
+        let processes = self.store.of_all_servers("system.processes");
+        let sql = format!("SELECT query_id FROM {processes} WHERE startsWith(Settings['log_comment'], ?)");
         let running = async || {
             self.store
                 .client()
-                .query(sql)
+                .query(&sql)
                 .bind(INGEST_COMMENT)
                 .fetch_all::<String>()
                 .await

@@ -118,8 +118,9 @@ impl Rows<'_> {
         if self.count(table).await? == 0 {
             return Ok(());
         }
+        let (stored, on) = self.store.stored(table);
         self.execute(&format!(
-            "ALTER TABLE {table} DELETE WHERE {OURS} SETTINGS mutations_sync = 2"
+            "ALTER TABLE {stored} {on} DELETE WHERE {OURS} SETTINGS mutations_sync = 2"
         ))
         .await
         .with_context(|| format!("rows of {table} cannot be removed"))
