@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := build
 ROUNDS ?= 20
 SEED ?= 1
-.PHONY: tools build demo smoke test chaos outage fuzz bench bench-peers lint audit check-api
+.PHONY: tools build demo smoke test chaos outage fuzz bench bench-peers lint audit check-api check-dashboards
 
 tools: ## Fetch Apache Kafka and ClickHouse's embedded engine into .cache, and missing Debian packages
 	@deploy/local/fetch.sh
@@ -45,6 +45,9 @@ audit: ## Check dependencies: advisories, licences, unused ones
 
 check-api: build ## Ask a running API whatever its description allows and forbids (schemathesis, from PyPI)
 	@tests/check-api.sh
+
+check-dashboards: build ## Compare every panel of Grafana with the API and draw it into docs/images (Grafana's packages from npm, Chromium)
+	@tests/dashboards/run.sh
 
 bench: tools ## Measure speed and memory against the real broker and engine; table, and target/bench.json
 	cargo bench --locked --bench pipeline
