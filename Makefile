@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := build
 ROUNDS ?= 20
 SEED ?= 1
-.PHONY: tools build demo smoke test chaos outage fuzz bench bench-peers lint audit check-api check-dashboards
+.PHONY: tools build demo smoke test chaos outage fuzz bench bench-query bench-peers lint audit check-api check-deploy check-rules check-dashboards
 
 tools: ## Fetch Apache Kafka and ClickHouse's embedded engine into .cache, and missing Debian packages
 	@deploy/local/fetch.sh
@@ -46,11 +46,23 @@ audit: ## Check dependencies: advisories, licences, unused ones
 check-api: build ## Ask a running API whatever its description allows and forbids (schemathesis, from PyPI)
 	@tests/check-api.sh
 
+check-deploy: ## Check everything in deploy by the tool of its kind (from PyPI and npm; kubectl and systemd from Debian)
+	@tests/check-deploy.sh
+
+check-rules: tools ## Check and test the rules for Prometheus and the routing of Alertmanager
+	.cache/prometheus/usr/bin/promtool check rules deploy/prometheus/rules/*.yml
+	.cache/prometheus/usr/bin/promtool check config deploy/prometheus/prometheus.yml
+	.cache/prometheus/usr/bin/promtool test rules deploy/prometheus/tests/*.yml
+	.cache/prometheus/usr/bin/amtool check-config deploy/alertmanager/alertmanager.yml
+
 check-dashboards: build ## Compare every panel of Grafana with the API and draw it into docs/images (Grafana's packages from npm, Chromium)
 	@tests/dashboards/run.sh
 
 bench: tools ## Measure speed and memory against the real broker and engine; table, and target/bench.json
 	cargo bench --locked --bench pipeline
+
+bench-query: tools ## Measure answers about 100,000,000 events; table, and target/bench-query.json
+	cargo bench --locked --bench query
 
 bench-peers: tools ## Measure ingest against what people would use instead; table, and target/bench-peers.json
 	@deploy/local/fetch.sh connect

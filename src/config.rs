@@ -17,9 +17,11 @@ use serde::Deserialize;
 use crate::error::BadInput;
 
 mod access;
+mod targets;
 mod wire;
 
 pub use access::{Api, Limits, Oidc, Role, secure_url};
+pub use targets::{Targets, Webhook, WebhookFormat};
 pub use wire::{Mechanism, Sasl, Tls};
 
 /// The commented defaults, which `uptake config` prints.
@@ -37,6 +39,7 @@ pub struct Config {
     pub clickhouse: ClickHouse,
     pub ingest: Ingest,
     pub reconcile: Reconcile,
+    pub targets: Targets,
     pub api: Api,
     pub collector: Collector,
     pub ops: Ops,
@@ -80,16 +83,27 @@ impl Kafka {
 #[serde(deny_unknown_fields)]
 pub struct ClickHouse {
     pub url: String,
+    pub cluster: String,
     pub database: String,
     pub user: String,
     pub password: Secret,
     pub password_file: PathBuf,
+    pub reader: Reader,
     pub ca_file: PathBuf,
     /// Made by [`Config::resolve`] where `url` begins with `https://`.
     #[serde(skip)]
     pub tls: Option<native_tls::TlsConnector>,
     pub connect_timeout_ms: u64,
     pub query_timeout_ms: u64,
+}
+
+/// A user who may read the numbers and nothing else.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reader {
+    pub user: String,
+    pub password: Secret,
+    pub password_file: PathBuf,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -136,6 +150,7 @@ pub struct Privacy {
     pub secret_file: PathBuf,
     pub min_group_size: u32,
     pub allow_small_groups: bool,
+    pub reidentification: bool,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -242,6 +257,7 @@ impl Config {
         self.kafka.validate()?;
         self.clickhouse.validate()?;
         self.api.validate()?;
+        self.targets.validate()?;
         let p = &self.privacy;
         let i = &self.ingest;
         let refuse = |key: &str, value: &dyn fmt::Display, expected: &str| {
@@ -279,6 +295,8 @@ impl Config {
             ("ingest.identity_memory", i.identity_memory),
             ("ingest.max_event_bytes", i.max_event_bytes),
             ("reconcile.days_per_run", self.reconcile.days_per_run),
+            ("targets.interval_ms", self.targets.interval_ms as usize),
+            ("targets.webhook.timeout_ms", self.targets.webhook.timeout_ms as usize),
             ("embedded.connections", self.embedded.connections),
             ("collector.max_body_bytes", self.collector.max_body_bytes),
             ("collector.max_events", self.collector.max_events),
@@ -370,10 +388,13 @@ impl Config {
                 .ok_or_else(|| missing("clickhouse.url"))?
                 .clickhouse
                 .clone();
+            // The engine has it from `uptake up`.
+            self.clickhouse.reader = Reader::default();
         }
         self.kafka.resolve_files()?;
         self.clickhouse.resolve_files()?;
         self.api.oidc.resolve_files()?;
+        self.targets.webhook.resolve_files()?;
         self.privacy.secret = self.read_secret()?;
         Ok(self)
     }
@@ -386,7 +407,7 @@ impl Config {
     }
 
     /// The pseudonym key: given, or from the file given, or the one that `uptake up` made in `data_dir`.
-    fn read_secret(&self) -> Result<Secret, BadInput> {
+    pub fn read_secret(&self) -> Result<Secret, BadInput> {
         if !self.privacy.secret.is_empty() {
             return Ok(self.privacy.secret.clone());
         }

@@ -3,12 +3,14 @@
 //! The modules, in the order the data flows:
 //!
 //! ```text
-//! simulate, import ─► Kafka ─► ingest ─► store (ClickHouse) ─► measure ─► api
+//! simulate, import ─► Kafka ─► ingest ─► store (ClickHouse) ─► measure ─► api, targets
 //! ```
 //!
 //! `reconcile` compares what `ingest` stored with what was counted of it.
 //!
-//! Imports point one way: `main → ingest | api | import | rejected | simulate → reconcile | measure → store → event → config`.
+//! `doctor` asks all of them what is wrong.
+//!
+//! Imports point one way: `main → ingest | api | targets | import | rejected | simulate → reconcile | measure → store → event → config`.
 
 pub mod access;
 pub mod api;
@@ -16,9 +18,12 @@ pub mod calendar;
 pub mod columns;
 pub mod config;
 pub mod definition;
+pub mod doctor;
 pub mod embedded;
+pub mod erase;
 pub mod error;
 pub mod event;
+pub mod identify;
 pub mod import;
 pub mod ingest;
 pub mod lifecycle;
@@ -31,5 +36,6 @@ pub mod rejected;
 pub mod roster;
 pub mod simulate;
 pub mod store;
+pub mod targets;
 pub mod telemetry;
 pub mod training;

@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 use uptake::config::Config;
 use uptake::error::BadInput;
 use uptake::{
-    access, api, definition, embedded, import, ingest, lifecycle, reconcile, rejected, roster, simulate, store,
-    telemetry,
+    access, api, definition, doctor, embedded, erase, identify, import, ingest, lifecycle, ops, reconcile, rejected,
+    roster, simulate, store, targets, telemetry,
 };
 
 /// Tells a company whether its enterprise software is really used after go-live.
@@ -24,12 +24,14 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Run everything on this machine: Kafka, ClickHouse's engine, ingest and the API
+    /// Run everything on this machine: Kafka, ClickHouse's engine, ingest, targets and the API
     Up(embedded::up::Args),
     /// Consume events from Kafka into ClickHouse
     Ingest,
     /// Serve the HTTP API
     Api,
+    /// Evaluate targets once a day, and tell who is behind
+    Targets,
     /// Create or upgrade the ClickHouse schema and the Kafka topics
     Migrate,
     /// Define a system: its calendar, phases, features and targets
@@ -44,10 +46,18 @@ enum Command {
     Simulate(simulate::Args),
     /// Start everything in a temporary directory, simulate, and compare every number with the truth
     Smoke(simulate::smoke::Args),
+    /// Remove what leads to a person, and keep what was counted
+    Erase(erase::Args),
+    /// Find the id behind a pseudonym in a file of ids, where that is allowed
+    Identify(identify::Args),
     /// Compare the rollups with the raw events and repair what differs
     Reconcile(reconcile::Args),
     /// The bearer tokens of the API: make, list, revoke
     Token(access::command::Args),
+    /// Say what is wrong with Kafka, ClickHouse, the settings or the schema, and how to mend it
+    Doctor(doctor::Args),
+    /// Ask the process that runs here whether it is ready, for health checks
+    Ready,
     /// Run ClickHouse's embedded engine alone, behind ClickHouse's HTTP interface
     Clickhouse(embedded::clickhouse::Args),
     /// Print every setting with its default
@@ -76,6 +86,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Up(args) => embedded::up::run(config, args, shutdown).await,
             Command::Ingest => ingest::run(config.resolve()?, shutdown).await,
             Command::Api => api::run(config.resolve()?, shutdown).await,
+            Command::Targets => targets::run(config.resolve()?, shutdown).await,
             Command::Migrate => store::migrate::run(config.resolve()?).await,
             Command::Apply(args) => definition::apply(config.resolve()?, args).await,
             Command::Roster(args) => roster::run(config.resolve()?, args).await,
@@ -83,8 +94,12 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Rejected(args) => rejected::run(config.resolve()?, args, shutdown).await,
             Command::Simulate(args) => simulate::run(config, args, shutdown).await,
             Command::Smoke(args) => simulate::smoke::run(config, args, shutdown).await,
+            Command::Erase(args) => erase::run(config.resolve()?, args).await,
+            Command::Identify(args) => identify::run(config.resolve()?, args).await,
             Command::Reconcile(args) => reconcile::run(config.resolve()?, args, shutdown).await,
             Command::Token(args) => access::command::run(config.resolve()?, args).await,
+            Command::Doctor(args) => doctor::run(config, args).await,
+            Command::Ready => ops::ask_readiness(&config).await,
             Command::Clickhouse(args) => embedded::clickhouse::run(config, args, shutdown).await,
             Command::Config => {
                 print!("{}", uptake::config::DEFAULTS);

@@ -43,6 +43,7 @@ pub struct IngestMetrics {
     pub events: Counter,
     pub rejects: Family<ReasonLabel, Counter>,
     pub repeats: Counter,
+    pub erased: Counter,
     pub lag: Family<PartitionLabel, Gauge>,
     pub batch_rows: Histogram,
     pub batch_bytes: Histogram,
@@ -66,6 +67,44 @@ pub struct ReconcileMetrics {
     pub last_run: Gauge<f64, AtomicU64>,
 }
 
+/// A group of a target; `group` is empty where the target is one for the whole system.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct TargetLabel {
+    pub system: String,
+    pub target: String,
+    pub by: &'static str,
+    pub group: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct TargetStateLabel {
+    pub system: String,
+    pub target: String,
+    pub by: &'static str,
+    pub group: String,
+    pub state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SystemLabel {
+    pub system: String,
+}
+
+/// What the evaluator of targets tells. Nothing of a group that is suppressed.
+#[derive(Debug, Clone)]
+pub struct TargetMetrics {
+    pub rate: Family<TargetLabel, Gauge<f64, AtomicU64>>,
+    pub expected_rate: Family<TargetLabel, Gauge<f64, AtomicU64>>,
+    pub eligible: Family<TargetLabel, Gauge>,
+    pub state: Family<TargetStateLabel, Gauge>,
+    pub decided_state: Family<TargetStateLabel, Gauge>,
+    pub working_day: Family<SystemLabel, Gauge>,
+    pub evaluated_through: Family<SystemLabel, Gauge<f64, AtomicU64>>,
+    pub data_complete: Family<SystemLabel, Gauge>,
+    pub notices_waiting: Gauge,
+    pub notice_attempts: Family<OutcomeLabel, Counter>,
+}
+
 /// What the `api` tells.
 #[derive(Debug, Clone)]
 pub struct ApiMetrics {
@@ -85,8 +124,11 @@ pub struct CollectorMetrics {
 /// All of them, with the registry that prints them.
 pub struct Metrics {
     registry: Registry,
+    /// 1 if the process was ready when it was last asked for its metrics.
+    pub ready: Gauge,
     pub ingest: IngestMetrics,
     pub reconcile: ReconcileMetrics,
+    pub targets: TargetMetrics,
     pub api: ApiMetrics,
     pub collector: CollectorMetrics,
 }
@@ -104,14 +146,23 @@ fn register<M: Metric + Clone + Debug>(registry: &mut Registry, name: &str, help
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("uptake");
+        let ready = register(
+            &mut registry,
+            "ready",
+            "1 if everything that the process needs answers",
+            Gauge::default(),
+        );
         let ingest = IngestMetrics::register(registry.sub_registry_with_prefix("ingest"));
         let reconcile = ReconcileMetrics::register(registry.sub_registry_with_prefix("reconcile"));
+        let targets = TargetMetrics::register(registry.sub_registry_with_prefix("target"));
         let api = ApiMetrics::register(registry.sub_registry_with_prefix("api"));
         let collector = CollectorMetrics::register(registry.sub_registry_with_prefix("collector"));
         Self {
             registry,
+            ready,
             ingest,
             reconcile,
+            targets,
             api,
             collector,
         }
@@ -146,6 +197,12 @@ impl IngestMetrics {
                 r,
                 "repeats",
                 "Events dropped because they had been counted before",
+                Counter::default(),
+            ),
+            erased: register(
+                r,
+                "erased_events",
+                "Events dropped because their user was erased after them",
                 Counter::default(),
             ),
             lag: register(
@@ -225,6 +282,48 @@ impl ReconcileMetrics {
     }
 }
 
+impl TargetMetrics {
+    fn register(r: &mut Registry) -> Self {
+        Self {
+            rate: register(r, "rate", "What a target is measured by", Family::default()),
+            expected_rate: register(r, "expected_rate", "What the rate should be by now", Family::default()),
+            eligible: register(r, "eligible", "People whom the rate is about", Family::default()),
+            state: register(r, "state", "1 for the state that a target is in", Family::default()),
+            decided_state: register(
+                r,
+                "decided_state",
+                "1 for the state that was decided last, which stays while a target is undecided",
+                Family::default(),
+            ),
+            working_day: register(r, "working_day", "1 on a working day of the system", Family::default()),
+            evaluated_through: register(
+                r,
+                "evaluated_through_timestamp_seconds",
+                "The end of the last local day that was evaluated, in seconds since the epoch",
+                Family::default(),
+            ),
+            data_complete: register(
+                r,
+                "data_complete",
+                "1 if the data of the last evaluated day were complete",
+                Family::default(),
+            ),
+            notices_waiting: register(
+                r,
+                "notices_waiting",
+                "Notices that the webhook has not taken yet",
+                Gauge::default(),
+            ),
+            notice_attempts: register(
+                r,
+                "notice_attempts",
+                "Attempts to deliver a notice to the webhook, by outcome",
+                Family::default(),
+            ),
+        }
+    }
+}
+
 impl ApiMetrics {
     fn register(r: &mut Registry) -> Self {
         Self {
@@ -283,6 +382,31 @@ mod tests {
 
     #[test]
     fn the_readme_lists_every_metric_with_its_type_and_no_other() {
+        let text = rendered();
+        let declared: BTreeSet<_> = text.lines().filter_map(declaration).collect();
+        let listed: BTreeSet<_> = include_str!("../README.md").lines().filter_map(row).collect();
+        assert_eq!(listed, declared);
+    }
+
+    #[test]
+    fn the_rules_name_only_metrics_that_there_are() {
+        let text = rendered();
+        let declared: BTreeSet<_> = text.lines().filter_map(declaration).map(|(name, _)| name).collect();
+        let rules = [
+            include_str!("../deploy/prometheus/rules/targets.yml"),
+            include_str!("../deploy/prometheus/rules/pipeline.yml"),
+        ];
+        let word = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
+        let named: BTreeSet<_> = rules.iter().flat_map(|text| text.split(word)).collect();
+        let named: Vec<_> = named.iter().filter(|name| name.starts_with("uptake_")).collect();
+        assert!(named.len() > 5, "{named:?}");
+        for name in named {
+            assert!(declared.contains(*name), "{name}");
+        }
+    }
+
+    /// With every metric in it.
+    fn rendered() -> String {
         let metrics = Metrics::default();
         // A family is rendered once it has labels.
         let route = RouteLabel {
@@ -295,13 +419,38 @@ mod tests {
         let rollup = RollupLabel { rollup: "x" };
         drop(metrics.reconcile.differences.get_or_create(&rollup));
         drop(metrics.reconcile.repairs.get_or_create(&rollup));
+        let system = SystemLabel { system: "x".to_owned() };
+        let target = TargetLabel {
+            system: "x".to_owned(),
+            target: "x".to_owned(),
+            by: "unit",
+            group: "x".to_owned(),
+        };
+        let state = TargetStateLabel {
+            system: "x".to_owned(),
+            target: "x".to_owned(),
+            by: "unit",
+            group: "x".to_owned(),
+            state: "x",
+        };
+        drop(metrics.targets.rate.get_or_create(&target));
+        drop(metrics.targets.expected_rate.get_or_create(&target));
+        drop(metrics.targets.eligible.get_or_create(&target));
+        drop(metrics.targets.state.get_or_create(&state));
+        drop(metrics.targets.decided_state.get_or_create(&state));
+        drop(metrics.targets.working_day.get_or_create(&system));
+        drop(metrics.targets.evaluated_through.get_or_create(&system));
+        drop(metrics.targets.data_complete.get_or_create(&system));
+        drop(
+            metrics
+                .targets
+                .notice_attempts
+                .get_or_create(&OutcomeLabel { outcome: "x" }),
+        );
         drop(metrics.api.requests.get_or_create(&route));
         drop(metrics.api.request_seconds.get_or_create(&route));
         drop(metrics.collector.refused.get_or_create(&ReasonLabel { reason: "x" }));
-        let text = metrics.render();
-        let declared: BTreeSet<_> = text.lines().filter_map(declaration).collect();
-        let listed: BTreeSet<_> = include_str!("../README.md").lines().filter_map(row).collect();
-        assert_eq!(listed, declared);
+        metrics.render()
     }
 
     /// Name and type of a `# TYPE` line; counters under the name they are scraped by.

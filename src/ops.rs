@@ -1,7 +1,7 @@
 //! The operations port: `/livez`, `/readyz`, `/metrics`. Without authentication: it is for the cluster, not for people.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +17,14 @@ use futures_util::future::join_all;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::store::Store;
+
+/// Where the operations port answers.
+pub const LIVENESS: &str = "/livez";
+pub const READINESS: &str = "/readyz";
+pub const METRICS: &str = "/metrics";
 
 /// The longest one check may take before it counts as failed.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -98,9 +104,9 @@ pub async fn serve(
         shutdown: shutdown.clone(),
     };
     let router = Router::new()
-        .route("/livez", get(|| async { "alive\n" }))
-        .route("/readyz", get(get_readiness))
-        .route("/metrics", get(get_metrics))
+        .route(LIVENESS, get(|| async { "alive\n" }))
+        .route(READINESS, get(get_readiness))
+        .route(METRICS, get(get_metrics))
         .with_state(ops);
     axum::serve(listener, router)
         .with_graceful_shutdown(shutdown.cancelled_owned())
@@ -120,8 +126,35 @@ async fn get_readiness(State(ops): State<Ops>) -> Response {
 }
 
 async fn get_metrics(State(ops): State<Ops>) -> Response {
+    let ready = !ops.shutdown.is_cancelled() && ops.health.failures().await.is_empty();
+    ops.metrics.ready.set(ready.into());
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(CONTENT_TYPE, kind)], ops.metrics.render()).into_response()
+}
+
+/// `uptake ready`: asks the operations port of the process that runs on this machine with the same `ops.listen`, for a health check where
+/// there is neither shell nor curl. What is wrong is the error.
+pub async fn ask_readiness(config: &Config) -> anyhow::Result<()> {
+    let mut address = config.ops.listen;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    let client = reqwest::Client::builder()
+        .timeout(2 * CHECK_TIMEOUT)
+        .no_proxy()
+        .build()?;
+    let answer = client.get(format!("http://{address}{READINESS}")).send().await;
+    let answer = answer.with_context(|| format!("nothing answers at {address}"))?;
+    let is_ready = answer.status().is_success();
+    let told = answer.text().await?;
+    if !is_ready {
+        bail!("not ready: {}", told.trim_end());
+    }
+    print!("{told}");
+    Ok(())
 }
 
 /// Listens, or says on which address that failed.

@@ -21,6 +21,10 @@ impl fmt::Debug for Pseudonym {
     }
 }
 
+/// What is remembered of an erased user: leads to the pseudonym only for who holds the secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Tombstone(pub [u8; 16]);
+
 /// Turns user ids into pseudonyms under one secret.
 #[derive(Clone)]
 pub struct Pseudonymizer {
@@ -36,12 +40,23 @@ impl Pseudonymizer {
 
     /// The same id and secret always give the same pseudonym, whatever the system.
     pub fn pseudonym(&self, user_id: &str) -> Pseudonym {
+        Pseudonym(self.hash(&[user_id.as_bytes()]))
+    }
+
+    pub fn tombstone(&self, user: Pseudonym) -> Tombstone {
+        // No user id holds a zero byte, so that no pseudonym is a tombstone.
+        Tombstone(self.hash(&[b"erased\0", &user.0]))
+    }
+
+    fn hash(&self, pieces: &[&[u8]]) -> [u8; 16] {
         let mut mac = self.keyed.clone();
-        mac.update(user_id.as_bytes());
+        for piece in pieces {
+            mac.update(piece);
+        }
         let digest = mac.finalize().into_bytes();
         let mut short = [0; 16];
         short.copy_from_slice(&digest[..16]);
-        Pseudonym(short)
+        short
     }
 }
 

@@ -9,6 +9,7 @@ use crate::columns::{self, Format, Place};
 use crate::definition::{self, FIRST_DAY, LAST_DAY};
 use crate::error::Problems;
 use crate::pseudonym::{Pseudonym, Pseudonymizer};
+use crate::store::erasure::Tombstones;
 
 pub const COLUMNS: [&str; 2] = ["user_id", "trained_on"];
 
@@ -60,6 +61,14 @@ impl Trainings {
 
     pub fn rows(&self) -> &[Trained] {
         &self.rows
+    }
+
+    /// The trainings without those of erased users before their erasure.
+    pub fn after_erasures(mut self, erased: &Tombstones, pseudonymizer: &Pseudonymizer) -> Self {
+        let first_day = |user| erased.first_day(pseudonymizer, user);
+        self.rows
+            .retain(|row| first_day(row.user).is_none_or(|day| row.on >= day));
+        self
     }
 
     /// SHA-256 over the rows as stored.

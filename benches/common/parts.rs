@@ -70,6 +70,12 @@ impl Parts {
         &self.config
     }
 
+    /// For databases that are made afterwards.
+    #[allow(dead_code, reason = "for bench-query")]
+    pub fn config_mut(&mut self) -> &mut Config {
+        &mut self.config
+    }
+
     pub async fn stop(self) {
         self.broker.stop().await;
         self.engine.stop().await;
@@ -94,6 +100,8 @@ impl Installation {
             ("CLICKHOUSE__DATABASE", config.clickhouse.database.clone()),
             ("PRIVACY__SECRET", config.privacy.secret.expose().to_owned()),
             ("OPS__LISTEN", "127.0.0.1:0".to_owned()),
+            ("RETENTION__RAW_DAYS", config.retention.raw_days.to_string()),
+            ("RETENTION__USER_MONTHS", config.retention.user_months.to_string()),
         ];
         let given = given.iter().chain(settings);
         program

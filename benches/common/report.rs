@@ -64,6 +64,12 @@ impl Report {
         self.events
     }
 
+    /// The same, of another number of events.
+    #[allow(dead_code, reason = "for bench-query")]
+    pub fn about(self, events: u64) -> Self {
+        Self { events, ..self }
+    }
+
     pub fn event_bytes(&mut self, mean: f64) {
         self.event_bytes = mean;
     }
@@ -99,9 +105,13 @@ impl Report {
         let mut out = std::io::stdout().lock();
         writeln!(
             out,
-            "\n{} events of {:.0} bytes, {} processors; {:.0} s in all. Each figure is the median of its runs.\n",
+            "\n{} events{}, {} processors; {:.0} s in all. Each figure is the median of its runs.\n",
             self.events,
-            self.event_bytes,
+            if self.event_bytes > 0.0 {
+                format!(" of {:.0} bytes", self.event_bytes)
+            } else {
+                String::new()
+            },
             self.cpus,
             self.started.elapsed().as_secs_f64()
         )?;

@@ -11,6 +11,8 @@
 
 mod answers;
 mod collector;
+#[path = "../common/company.rs"]
+mod company;
 mod floor;
 #[path = "../common/group.rs"]
 mod group;

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Fetches what `uptake up` and the tests run on into .cache: Apache Kafka through Maven, ClickHouse's embedded engine through
-# npm. With `connect`, Kafka Connect as well, which only `make bench-peers` needs. Everything is checked against the sums beside this
-# file. Does nothing when all is there.
+# npm; for the tests, Prometheus and Alertmanager from Debian's packages, whose signatures apt checks. With `connect`, Kafka Connect as well,
+# which only `make bench-peers` needs. What Maven and npm fetch is checked against the sums beside this file. Does nothing when all is there.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -98,10 +98,42 @@ chdb() {
     say "ClickHouse's engine is in .cache/chdb"
 }
 
+# Only unpacked, not installed: nothing is started, and nobody has to be root.
+prometheus() {
+    tools="prometheus promtool prometheus-alertmanager amtool"
+    bin=$cache/prometheus/usr/bin
+    missing=
+    for tool in $tools; do
+        [ -x "$bin/$tool" ] || missing="$missing $tool"
+    done
+    if [ -z "$missing" ]; then
+        say "Prometheus and Alertmanager are there"
+        return
+    fi
+    command -v apt-get >/dev/null 2>&1 && command -v dpkg-deb >/dev/null 2>&1 ||
+        fail "Prometheus and Alertmanager come from Debian's packages; put$missing into .cache/prometheus/usr/bin and run \`make tools\` again"
+    say "fetching Prometheus and Alertmanager from Debian (30 MB)"
+    new=$cache/prometheus/new
+    rm -rf "$new"
+    mkdir -p "$new"
+    download="apt-get download -qq prometheus prometheus-alertmanager"
+    # shellcheck disable=SC2086 # a list of words
+    (cd "$new" && { $download || { [ "$(id -u)" -eq 0 ] && apt-get update -qq && $download; }; }) >"$cache/apt.log" 2>&1 ||
+        { tail -5 "$cache/apt.log" >&2; fail "apt could not fetch them; run: sudo apt-get update"; }
+    for package in "$new"/*.deb; do
+        dpkg-deb -x "$package" "$new/root"
+    done
+    rm -rf "$cache/prometheus/usr"
+    mv "$new/root/usr" "$cache/prometheus/usr"
+    rm -rf "$new"
+    say "Prometheus and Alertmanager are in .cache/prometheus"
+}
+
 mkdir -p "$cache"
 case "${1:-all}" in
-    all) debian_packages; kafka; chdb ;;
+    all) debian_packages; kafka; chdb; prometheus ;;
+    prometheus) prometheus ;;
     connect) connect ;;
     pin) pin ;;
-    *) fail "unknown argument $1; expected nothing, connect or pin" ;;
+    *) fail "unknown argument $1; expected nothing, connect, prometheus or pin" ;;
 esac

@@ -15,8 +15,11 @@ pub enum Action {
     DefineSystem,
     ImportRoster,
     ImportTrainings,
+    AcknowledgeAlert,
     CreateToken,
     RevokeToken,
+    EraseUsers,
+    Identify,
 }
 
 impl Action {
@@ -25,8 +28,11 @@ impl Action {
             Self::DefineSystem => "define_system",
             Self::ImportRoster => "import_roster",
             Self::ImportTrainings => "import_trainings",
+            Self::AcknowledgeAlert => "acknowledge_alert",
             Self::CreateToken => "create_token",
             Self::RevokeToken => "revoke_token",
+            Self::EraseUsers => "erase_users",
+            Self::Identify => "identify",
         }
     }
 }

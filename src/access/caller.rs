@@ -13,12 +13,14 @@ pub enum Right {
     ReadNumbers,
     /// Read lists of pseudonyms, restricted like numbers.
     ReadLists,
-    /// Change definitions, rosters and trainings.
+    /// Change definitions, rosters and trainings, acknowledge alerts.
     Change,
     /// Send events.
     Send,
     /// Read the audit log.
     ReadAudit,
+    /// Erase persons.
+    Erase,
 }
 
 impl Right {
@@ -30,6 +32,7 @@ impl Right {
             Self::Change => &[Admin],
             Self::Send => &[Producer, Admin],
             Self::ReadAudit => &[Privacy, Admin],
+            Self::Erase => &[Privacy, Admin],
         }
     }
 }

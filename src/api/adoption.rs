@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 
 use super::App;
 use super::error::Error;
-use super::params::{ByParams, Parameters, SystemParam, SystemPath, WindowParams, word};
+use super::params::{ByParams, FilterParams, Parameters, SystemParam, SystemPath, WindowParams, refuse_unknown, word};
 use super::reply::Reply;
 use super::table::{Table, Text};
 use crate::measure::adoption::{self, Adoption, Group, Measure, Request, Total};
@@ -33,7 +33,7 @@ pub struct AdoptionParams {
     get,
     path = "/api/v1/systems/{system}/adoption",
     tag = "adoption",
-    params(SystemParam, WindowParams, ByParams, AdoptionParams),
+    params(SystemParam, WindowParams, ByParams, FilterParams, AdoptionParams),
     responses((
         status = 200,
         body = Adoption,
@@ -47,7 +47,8 @@ pub struct AdoptionParams {
             "total": {"entitled": 2010, "active": 1720, "rate": 0.8557, "unentitled_active": 9, "suppressed": false},
             "data_quality": {
                 "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
-                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false,
+                "provisional": false, "revision": 1, "changed_at": null
             }
         })
     ))
@@ -59,16 +60,17 @@ pub async fn get_adoption(
     reply: Reply,
 ) -> Result<Response, Error> {
     let mut parameters = Parameters::of(&uri)?;
-    let by = parameters.choice("by", Dimension::ALL)?.unwrap_or(Dimension::None);
+    let cut = parameters.cut(Dimension::ALL)?;
     let measure = parameters.choice("measure", Measure::ALL)?.unwrap_or(Measure::Active);
     let grain = parameters.choice("grain", Grain::ALL)?;
     let system = app.system(system).await?;
     let window = parameters.window(&system, app.retention.user_months)?;
     parameters.finish()?;
+    refuse_unknown(&app, &system, &cut.filter).await?;
     let request = Request {
         system,
         window,
-        by,
+        cut,
         measure,
         grain,
     };

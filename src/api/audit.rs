@@ -33,9 +33,9 @@ pub struct AuditEntry {
     pub kind: String,
     pub who: String,
     pub roles: Vec<String>,
-    /// `define_system`, `import_roster`, `create_token` or `revoke_token`; there may be others.
+    /// `define_system`, `import_roster`, `create_token`, `revoke_token`, `erase_users` or `identify`; there may be others.
     pub action: String,
-    /// The system, or the token.
+    /// The system, or the token, or how many users, or the pseudonym and the reason.
     pub object: String,
     /// `done` or `failed`; `begun` where it is not known.
     pub outcome: String,

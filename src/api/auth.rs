@@ -83,6 +83,9 @@ async fn allowed(caller: &Caller, right: Right, parts: &mut Parts) -> Result<(),
         Right::ReadAudit if (&caller.systems, &caller.units) != (&Scope::All, &Scope::All) => {
             forbidden("you may not read what is about all systems and units")
         }
+        Right::Erase if (&caller.systems, &caller.units) != (&Scope::All, &Scope::All) => {
+            forbidden("you may not erase what is about all systems and units")
+        }
         _ => Ok(()),
     }
 }

@@ -8,9 +8,9 @@ use utoipa::IntoParams;
 
 use super::App;
 use super::error::Error;
-use super::list::{self, FilterParams, List};
+use super::list::{self, List};
 use super::page::PageParams;
-use super::params::{ByParams, Parameters, SystemParam, SystemPath};
+use super::params::{ByParams, FilterParams, Parameters, SystemParam, SystemPath, refuse_unknown};
 use super::reply::Reply;
 use crate::measure::champions::{self, Champion, ChampionUsers, Champions, UsersRequest};
 use crate::measure::list::{Cursor, Part};
@@ -31,7 +31,7 @@ pub struct MonthParams {
     get,
     path = "/api/v1/systems/{system}/champions",
     tag = "users",
-    params(SystemParam, MonthParams, ByParams),
+    params(SystemParam, MonthParams, ByParams, FilterParams),
     responses((
         status = 200,
         body = Champions,
@@ -41,7 +41,8 @@ pub struct MonthParams {
             "total": {"entitled": 2010, "champions": 97, "share": 0.0483, "suppressed": false},
             "data_quality": {
                 "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
-                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false,
+                "provisional": false, "revision": 1, "changed_at": null
             }
         })
     ))
@@ -53,12 +54,13 @@ pub async fn get_champions(
     reply: Reply,
 ) -> Result<Response, Error> {
     let mut parameters = Parameters::of(&uri)?;
-    let by = parameters.choice("by", Dimension::ALL)?.unwrap_or(Dimension::None);
+    let cut = parameters.cut(Dimension::ALL)?;
     let month = parameters.month("month")?;
     parameters.finish()?;
     let system = app.system(system).await?;
+    refuse_unknown(&app, &system, &cut.filter).await?;
     let month = month.unwrap_or_else(|| last_month(&system));
-    reply.document(&champions::ask(&app.reader, system, month, by).await?)
+    reply.document(&champions::ask(&app.reader, system, month, cut).await?)
 }
 
 /// The pseudonyms of the champions of a month. Needs the role analyst.
@@ -71,13 +73,14 @@ pub async fn get_champions(
         status = 200,
         body = ChampionUsers,
         example = json!({
-            "system": "erp", "window": {"from": "2026-10-01", "to": "2026-11-01", "timezone": "Asia/Shanghai"}, "unit": "Sales", "count": 1, "roster": 1795444391624083_u64, "next": null,
+            "system": "erp", "window": {"from": "2026-10-01", "to": "2026-11-01", "timezone": "Asia/Shanghai"}, "filter": {"unit": ["Sales"]}, "count": 1, "roster": 1795444391624083_u64, "next": null,
             "users": [{
                 "user": "5f2b1c0d9e8a7b6c5d4e3f2a1b0c9d8e", "active_days": 20, "used": 9, "expected": 10, "breadth": 0.9
             }],
             "data_quality": {
                 "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
-                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false,
+                "provisional": false, "revision": 1, "changed_at": null
             }
         })
     ))
@@ -90,11 +93,12 @@ pub async fn get_champion_users(
 ) -> Result<Response, Error> {
     let mut parameters = Parameters::of(&uri)?;
     let month = parameters.month("month")?;
-    let filter = list::filter(&mut parameters)?;
+    let filter = parameters.filter();
     let page = list::page(&mut parameters)?;
     parameters.finish()?;
     let mut system = app.system(system).await?;
     system.roster = page.after.as_ref().map_or(system.roster, |after| after.roster);
+    refuse_unknown(&app, &system, &filter).await?;
     let month = match list::day(&page, "month", month.map(|month| month.from))? {
         Some(first) => Window::around(first, Frame::Month, system.week_start),
         None => last_month(&system),
@@ -102,11 +106,11 @@ pub async fn get_champion_users(
     let request = UsersRequest {
         system,
         month,
-        filter: filter.clone(),
+        filter,
         part: Part::new(page.after.as_ref(), page.needed()),
     };
     let listing = champions::ask_users(&app.reader, request).await?;
-    list::reply(listing, &filter, &page, (&reply, &uri))
+    list::reply(listing, &page, (&reply, &uri))
 }
 
 /// The last calendar month of which every day is over.

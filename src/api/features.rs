@@ -9,8 +9,8 @@ use utoipa::IntoParams;
 
 use super::App;
 use super::error::Error;
-use super::flows::refuse_unknown;
-use super::params::{FeaturePath, Parameters, SystemParam, SystemPath, WindowParams};
+use super::flows::refuse_unknown_features;
+use super::params::{FeaturePath, FilterParams, Parameters, SystemParam, SystemPath, WindowParams, refuse_unknown};
 use super::reply::Reply;
 use super::table::{Table, Text};
 use crate::measure::features::{self, Feature, Features};
@@ -21,7 +21,7 @@ use crate::measure::time_to_adopt::{self, TimeToAdopt};
     get,
     path = "/api/v1/systems/{system}/features",
     tag = "features",
-    params(SystemParam, WindowParams),
+    params(SystemParam, WindowParams, FilterParams),
     responses((
         status = 200,
         body = Features,
@@ -36,7 +36,8 @@ use crate::measure::time_to_adopt::{self, TimeToAdopt};
             }],
             "data_quality": {
                 "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
-                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false,
+                "provisional": false, "revision": 1, "changed_at": null
             }
         })
     ))
@@ -48,10 +49,12 @@ pub async fn get_features(
     reply: Reply,
 ) -> Result<Response, Error> {
     let mut parameters = Parameters::of(&uri)?;
+    let filter = parameters.filter();
     let system = app.system(system).await?;
     let window = parameters.window(&system, app.retention.user_months)?;
     parameters.finish()?;
-    reply.table(&features::ask(&app.reader, system, window).await?)
+    refuse_unknown(&app, &system, &filter).await?;
+    reply.table(&features::ask(&app.reader, system, window, filter).await?)
 }
 
 #[derive(Serialize)]
@@ -145,7 +148,7 @@ pub struct FeatureParam {
     get,
     path = "/api/v1/systems/{system}/features/{feature}/time-to-adopt",
     tag = "features",
-    params(SystemParam, FeatureParam, WindowParams),
+    params(SystemParam, FeatureParam, WindowParams, FilterParams),
     responses((
         status = 200,
         body = TimeToAdopt,
@@ -155,7 +158,8 @@ pub struct FeatureParam {
             "expected": 412, "not_adopted": 62, "not_adopted_share": 0.1505, "median_days": 23, "suppressed": false,
             "data_quality": {
                 "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
-                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false,
+                "provisional": false, "revision": 1, "changed_at": null
             }
         })
     ))
@@ -167,9 +171,11 @@ pub async fn get_time_to_adopt(
     reply: Reply,
 ) -> Result<Response, Error> {
     let mut parameters = Parameters::of(&uri)?;
+    let filter = parameters.filter();
     let system = app.system(system).await?;
     let window = parameters.window(&system, app.retention.user_months)?;
     parameters.finish()?;
-    refuse_unknown(&app, &system, "feature", std::slice::from_ref(&feature)).await?;
-    reply.document(&time_to_adopt::ask(&app.reader, system, window, feature).await?)
+    refuse_unknown(&app, &system, &filter).await?;
+    refuse_unknown_features(&app, &system, "feature", std::slice::from_ref(&feature)).await?;
+    reply.document(&time_to_adopt::ask(&app.reader, system, window, feature, filter).await?)
 }

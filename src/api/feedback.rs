@@ -6,18 +6,22 @@ use axum::response::Response;
 
 use super::App;
 use super::error::Error;
-use super::params::{ByParams, Parameters, SystemParam, SystemPath, WindowParams};
+use super::params::{ByParams, FilterParams, Parameters, SystemParam, SystemPath, WindowParams, refuse_unknown};
 use super::reply::Reply;
 use crate::measure::issues::{self, Issues};
 use crate::measure::satisfaction::{self, Request, Satisfaction};
 use crate::measure::{Choice, Dimension};
+
+/// Issues and reporters are few, whatever the size of the system: two answers of which one leaves a group out would tell what few of it report.
+const FEW_REPORTERS: &str =
+    "an issue is told where enough people report it, and the difference of two answers would tell of fewer";
 
 /// Satisfaction: the share of good scores, and how many of the entitled gave one.
 #[utoipa::path(
     get,
     path = "/api/v1/systems/{system}/satisfaction",
     tag = "feedback",
-    params(SystemParam, WindowParams, ByParams),
+    params(SystemParam, WindowParams, ByParams, FilterParams),
     responses((
         status = 200,
         body = Satisfaction,
@@ -34,7 +38,8 @@ use crate::measure::{Choice, Dimension};
             },
             "data_quality": {
                 "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
-                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false,
+                "provisional": false, "revision": 1, "changed_at": null
             }
         })
     ))
@@ -46,11 +51,12 @@ pub async fn get_satisfaction(
     reply: Reply,
 ) -> Result<Response, Error> {
     let mut parameters = Parameters::of(&uri)?;
-    let by = parameters.choice("by", Dimension::ALL)?.unwrap_or(Dimension::None);
+    let cut = parameters.cut(Dimension::ALL)?;
     let system = app.system(system).await?;
     let window = parameters.raw_window(&system, &app.retention)?;
     parameters.finish()?;
-    let request = Request { system, window, by };
+    refuse_unknown(&app, &system, &cut.filter).await?;
+    let request = Request { system, window, cut };
     reply.document(&satisfaction::ask(&app.reader, request).await?)
 }
 
@@ -73,7 +79,8 @@ pub async fn get_satisfaction(
             "rest": {"issues": 7, "reporters": 19, "per_100_active": 1.1047}, "suppressed": false,
             "data_quality": {
                 "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
-                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false,
+                "provisional": false, "revision": 1, "changed_at": null
             }
         })
     ))
@@ -85,6 +92,7 @@ pub async fn get_issues(
     reply: Reply,
 ) -> Result<Response, Error> {
     let mut parameters = Parameters::of(&uri)?;
+    parameters.refuse_filter(FEW_REPORTERS)?;
     let system = app.system(system).await?;
     let window = parameters.raw_window(&system, &app.retention)?;
     parameters.finish()?;

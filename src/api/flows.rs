@@ -9,7 +9,7 @@ use utoipa::IntoParams;
 
 use super::App;
 use super::error::Error;
-use super::params::{Parameters, SystemParam, SystemPath, WindowParams};
+use super::params::{FilterParams, Parameters, SystemParam, SystemPath, WindowParams, refuse_unknown};
 use super::reply::Reply;
 use crate::event::is_feature;
 use crate::measure::funnels::{self, Funnel, STEPS};
@@ -41,12 +41,15 @@ pub struct PathParams {
     limit: Option<u32>,
 }
 
+const FEW_USERS: &str =
+    "a path is told where enough users went it, and the difference of two answers would tell of fewer";
+
 /// Funnel: who did the steps in order, and how long each took.
 #[utoipa::path(
     get,
     path = "/api/v1/systems/{system}/funnels",
     tag = "features",
-    params(SystemParam, WindowParams, FunnelParams),
+    params(SystemParam, WindowParams, FilterParams, FunnelParams),
     responses((
         status = 200,
         body = Funnel,
@@ -61,7 +64,8 @@ pub struct PathParams {
             ],
             "data_quality": {
                 "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
-                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false,
+                "provisional": false, "revision": 1, "changed_at": null
             }
         })
     ))
@@ -73,6 +77,7 @@ pub async fn get_funnel(
     reply: Reply,
 ) -> Result<Response, Error> {
     let mut parameters = Parameters::of(&uri)?;
+    let filter = parameters.filter();
     let steps = parameters.take("steps").unwrap_or_default();
     let steps = read_steps(&steps)?;
     let within = match parameters.take("within") {
@@ -82,12 +87,14 @@ pub async fn get_funnel(
     let system = app.system(system).await?;
     let window = parameters.raw_window(&system, &app.retention)?;
     parameters.finish()?;
-    refuse_unknown(&app, &system, "steps", &steps).await?;
+    refuse_unknown(&app, &system, &filter).await?;
+    refuse_unknown_features(&app, &system, "steps", &steps).await?;
     let request = funnels::Request {
         system,
         window,
         steps,
         within,
+        filter,
     };
     reply.document(&funnels::ask(&app.reader, request).await?)
 }
@@ -108,7 +115,8 @@ pub async fn get_funnel(
             "hidden_paths": 2, "further_paths": 0, "suppressed": false,
             "data_quality": {
                 "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
-                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false,
+                "provisional": false, "revision": 1, "changed_at": null
             }
         })
     ))
@@ -120,6 +128,7 @@ pub async fn get_paths(
     reply: Reply,
 ) -> Result<Response, Error> {
     let mut parameters = Parameters::of(&uri)?;
+    parameters.refuse_filter(FEW_USERS)?;
     let after = parameters.take("after").unwrap_or_default();
     let limit = match parameters.take("limit") {
         Some(text) => read_limit(&text)?,
@@ -128,7 +137,7 @@ pub async fn get_paths(
     let system = app.system(system).await?;
     let window = parameters.raw_window(&system, &app.retention)?;
     parameters.finish()?;
-    refuse_unknown(&app, &system, "after", std::slice::from_ref(&after)).await?;
+    refuse_unknown_features(&app, &system, "after", std::slice::from_ref(&after)).await?;
     let request = paths::Request {
         system,
         window,
@@ -139,7 +148,12 @@ pub async fn get_paths(
 }
 
 /// Refuses features that are neither in the catalogue nor were ever clicked.
-pub async fn refuse_unknown(app: &App, system: &SystemContext, name: &str, keys: &[String]) -> Result<(), Error> {
+pub async fn refuse_unknown_features(
+    app: &App,
+    system: &SystemContext,
+    name: &str,
+    keys: &[String],
+) -> Result<(), Error> {
     let unknown = match keys.iter().find(|key| !is_feature(key)) {
         Some(key) => Some(key.clone()),
         None => features::unknown(&app.reader, system, keys).await?,

@@ -9,7 +9,7 @@ use utoipa::openapi::schema::Object;
 
 use super::App;
 use super::error::Error;
-use super::params::{Parameters, SystemParam, SystemPath, WindowParams, words};
+use super::params::{FilterParams, Parameters, SystemParam, SystemPath, WindowParams, refuse_unknown, words};
 use super::reply::Reply;
 use super::table::{Table, Text};
 use crate::measure::Dimension;
@@ -37,7 +37,7 @@ pub struct FeatureHeatmapParams {
     get,
     path = "/api/v1/systems/{system}/heatmap/hours",
     tag = "heatmaps",
-    params(SystemParam, WindowParams),
+    params(SystemParam, WindowParams, FilterParams),
     responses((
         status = 200,
         body = HourHeatmap,
@@ -48,7 +48,8 @@ pub struct FeatureHeatmapParams {
             "cells": [{"weekday": 1, "hour": 9, "clicks": 5120, "users": 803, "clicks_per_day": 1280.0, "users_per_day": 200.75}],
             "data_quality": {
                 "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
-                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false,
+                "provisional": false, "revision": 1, "changed_at": null
             }
         })
     ))
@@ -60,10 +61,12 @@ pub async fn get_hour_heatmap(
     reply: Reply,
 ) -> Result<Response, Error> {
     let mut parameters = Parameters::of(&uri)?;
+    let filter = parameters.filter();
     let system = app.system(system).await?;
     let window = parameters.window(&system, app.retention.aggregate_months)?;
     parameters.finish()?;
-    let answer = heatmap::ask_hours(&app.reader, system, window, app.retention.user_months).await?;
+    refuse_unknown(&app, &system, &filter).await?;
+    let answer = heatmap::ask_hours(&app.reader, system, window, filter, app.retention.user_months).await?;
     reply.table(&answer)
 }
 
@@ -72,7 +75,7 @@ pub async fn get_hour_heatmap(
     get,
     path = "/api/v1/systems/{system}/heatmap/features",
     tag = "heatmaps",
-    params(SystemParam, WindowParams, FeatureHeatmapParams),
+    params(SystemParam, WindowParams, FilterParams, FeatureHeatmapParams),
     responses((
         status = 200,
         body = FeatureHeatmap,
@@ -85,7 +88,8 @@ pub async fn get_hour_heatmap(
             }],
             "data_quality": {
                 "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
-                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false,
+                "provisional": false, "revision": 1, "changed_at": null
             }
         })
     ))
@@ -97,11 +101,12 @@ pub async fn get_feature_heatmap(
     reply: Reply,
 ) -> Result<Response, Error> {
     let mut parameters = Parameters::of(&uri)?;
-    let by = parameters.choice("by", &BY)?.unwrap_or(BY[0]);
+    let cut = parameters.cut(&BY)?;
     let system = app.system(system).await?;
     let window = parameters.window(&system, app.retention.user_months)?;
     parameters.finish()?;
-    let answer = heatmap::ask_features(&app.reader, system, window, by).await?;
+    refuse_unknown(&app, &system, &cut.filter).await?;
+    let answer = heatmap::ask_features(&app.reader, system, window, cut).await?;
     reply.table(&answer)
 }
 

@@ -7,9 +7,9 @@ use utoipa::IntoParams;
 
 use super::App;
 use super::error::Error;
-use super::list::{self, FilterParams, List};
+use super::list::{self, List};
 use super::page::PageParams;
-use super::params::{ByParams, Parameters, SystemParam, SystemPath, day, word};
+use super::params::{ByParams, FilterParams, Parameters, SystemParam, SystemPath, day, refuse_unknown, word};
 use super::reply::Reply;
 use crate::measure::lifecycle::{self, Lifecycle, State as LifecycleState, UserInState, Users, UsersRequest};
 use crate::measure::list::{Cursor, Part};
@@ -40,7 +40,7 @@ pub struct StateParams {
     get,
     path = "/api/v1/systems/{system}/lifecycle",
     tag = "users",
-    params(SystemParam, OnParams, ByParams),
+    params(SystemParam, OnParams, ByParams, FilterParams),
     responses((
         status = 200,
         body = Lifecycle,
@@ -56,7 +56,8 @@ pub struct StateParams {
             },
             "data_quality": {
                 "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
-                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false,
+                "provisional": false, "revision": 1, "changed_at": null
             }
         })
     ))
@@ -68,12 +69,13 @@ pub async fn get_lifecycle(
     reply: Reply,
 ) -> Result<Response, Error> {
     let mut parameters = Parameters::of(&uri)?;
-    let by = parameters.choice("by", Dimension::ALL)?.unwrap_or(Dimension::None);
+    let cut = parameters.cut(Dimension::ALL)?;
     let on = parameters.date("on")?;
     parameters.finish()?;
     let system = app.system(system).await?;
+    refuse_unknown(&app, &system, &cut.filter).await?;
     let on = on.unwrap_or(system.yesterday);
-    reply.document(&lifecycle::ask(&app.reader, system, on, by).await?)
+    reply.document(&lifecycle::ask(&app.reader, system, on, cut).await?)
 }
 
 /// The pseudonyms of those who are in one state of their lifecycle on a day. Needs the role analyst.
@@ -86,12 +88,13 @@ pub async fn get_lifecycle(
         status = 200,
         body = Users,
         example = json!({
-            "system": "erp", "state": "dormant", "on": "2026-10-31", "unit": "Sales", "count": 1, "roster": 1795444391624083_u64,
+            "system": "erp", "state": "dormant", "on": "2026-10-31", "filter": {"unit": ["Sales"]}, "count": 1, "roster": 1795444391624083_u64,
             "next": null,
             "users": [{"user": "5f2b1c0d9e8a7b6c5d4e3f2a1b0c9d8e", "last_active": "2026-09-18"}],
             "data_quality": {
                 "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
-                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false,
+                "provisional": false, "revision": 1, "changed_at": null
             }
         })
     ))
@@ -105,7 +108,7 @@ pub async fn get_users(
     let mut parameters = Parameters::of(&uri)?;
     let state = parameters.choice("state", LifecycleState::ALL)?;
     let on = parameters.date("on")?;
-    let filter = list::filter(&mut parameters)?;
+    let filter = parameters.filter();
     let page = list::page(&mut parameters)?;
     parameters.finish()?;
     let state = state.ok_or_else(|| {
@@ -117,16 +120,17 @@ pub async fn get_users(
     })?;
     let mut system = app.system(system).await?;
     system.roster = page.after.as_ref().map_or(system.roster, |after| after.roster);
+    refuse_unknown(&app, &system, &filter).await?;
     let on = list::day(&page, "on", on)?.unwrap_or(system.yesterday);
     let request = UsersRequest {
         system,
         state,
         on,
-        filter: filter.clone(),
+        filter,
         part: Part::new(page.after.as_ref(), page.needed()),
     };
     let listing = lifecycle::ask_users(&app.reader, request).await?;
-    list::reply(listing, &filter, &page, (&reply, &uri))
+    list::reply(listing, &page, (&reply, &uri))
 }
 
 impl List for Users {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::App;
 use super::error::Error;
-use super::params::{ByParams, Parameters, SystemParam, SystemPath, WindowParams};
+use super::params::{ByParams, FilterParams, Parameters, SystemParam, SystemPath, WindowParams, refuse_unknown};
 use super::reply::Reply;
 use super::table::{Table, Text};
 use crate::measure::logins::{self, LoginFrequency, Logins, Request};
@@ -18,7 +18,7 @@ use crate::measure::{Choice, Dimension};
     get,
     path = "/api/v1/systems/{system}/logins",
     tag = "adoption",
-    params(SystemParam, WindowParams, ByParams),
+    params(SystemParam, WindowParams, ByParams, FilterParams),
     responses((
         status = 200,
         body = Logins,
@@ -35,7 +35,8 @@ use crate::measure::{Choice, Dimension};
             },
             "data_quality": {
                 "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
-                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false,
+                "provisional": false, "revision": 1, "changed_at": null
             }
         })
     ))
@@ -47,11 +48,12 @@ pub async fn get_logins(
     reply: Reply,
 ) -> Result<Response, Error> {
     let mut parameters = Parameters::of(&uri)?;
-    let by = parameters.choice("by", Dimension::ALL)?.unwrap_or(Dimension::None);
+    let cut = parameters.cut(Dimension::ALL)?;
     let system = app.system(system).await?;
     let window = parameters.window(&system, app.retention.user_months)?;
     parameters.finish()?;
-    let request = Request { system, window, by };
+    refuse_unknown(&app, &system, &cut.filter).await?;
+    let request = Request { system, window, cut };
     reply.table(&logins::ask(&app.reader, request).await?)
 }
 

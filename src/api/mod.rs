@@ -1,11 +1,13 @@
 //! The HTTP API: every route and layer on this page.
 
 mod adoption;
+mod alerts;
 mod audit;
 mod auth;
 mod champions;
 mod code;
 mod docs;
+mod erase;
 mod error;
 mod events;
 mod features;
@@ -26,6 +28,7 @@ mod retention;
 mod stickiness;
 mod systems;
 mod table;
+mod targets;
 mod training;
 mod trust;
 
@@ -68,6 +71,7 @@ struct App {
     pseudonymizer: Pseudonymizer,
     retention: Retention,
     max_body_bytes: usize,
+    targets_grace_ms: u64,
     collector: Arc<Collector>,
 }
 
@@ -81,6 +85,7 @@ impl App {
             pseudonymizer: Pseudonymizer::new(config.privacy.secret.expose().as_bytes()),
             retention: config.retention.clone(),
             max_body_bytes: config.api.max_body_bytes,
+            targets_grace_ms: config.targets.grace_ms,
             collector: Arc::new(Collector::new(config, metrics)?),
         })
     }
@@ -127,6 +132,8 @@ fn routes(config: &Config, gate: &Arc<Gate>) -> OpenApiRouter<App> {
         .routes(routes!(trust::get_completeness))
         .routes(routes!(trust::get_revisions))
         .routes(routes!(rejects::get_rejects))
+        .routes(routes!(targets::get_targets))
+        .routes(routes!(alerts::get_alerts))
         .layer(within_deadline.clone())
         .layer(only(Right::ReadNumbers));
     let lists = OpenApiRouter::new()
@@ -142,7 +149,11 @@ fn routes(config: &Config, gate: &Arc<Gate>) -> OpenApiRouter<App> {
         .routes(routes!(systems::put_system))
         .routes(routes!(systems::put_roster))
         .routes(routes!(training::put_training))
+        .routes(routes!(alerts::post_acknowledgement))
         .layer(only(Right::Change));
+    let erase = OpenApiRouter::new()
+        .routes(routes!(erase::delete_user))
+        .layer(only(Right::Erase));
     let send = OpenApiRouter::new()
         .routes(routes!(events::post_events))
         .layer(DefaultBodyLimit::max(config.collector.max_body_bytes))
@@ -152,6 +163,7 @@ fn routes(config: &Config, gate: &Arc<Gate>) -> OpenApiRouter<App> {
         .merge(lists)
         .merge(audit)
         .merge(write)
+        .merge(erase)
         .merge(send)
 }
 

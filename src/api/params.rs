@@ -10,11 +10,12 @@ use jiff::civil::Date;
 use utoipa::IntoParams;
 use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, Type};
 
+use super::App;
 use super::error::Error;
 use crate::config::Retention;
 use crate::event::is_system_name;
 use crate::measure::window::{FIRST_DAY, LAST_DAY};
-use crate::measure::{Choice, Dimension, Frame, SystemContext, Window};
+use crate::measure::{Choice, Cut, Dimension, Filter, Frame, SystemContext, Window};
 
 /// Documents the system in a path. Only documents: [`SystemPath`] reads it.
 #[derive(IntoParams)]
@@ -53,6 +54,24 @@ pub struct ByParams {
     /// The dimension that makes the groups. Default: `none`.
     #[param(schema_with = word::<Dimension>, example = "unit")]
     by: Option<String>,
+}
+
+/// Documents a filter of the people. Only documents: [`Parameters::filter`] reads it.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "a description for OpenAPI")]
+pub struct FilterParams {
+    /// Only people of this unit. Several, each as a parameter of its own: of one of them. Beside another dimension: who meet both.
+    #[param(example = json!(["Sales"]))]
+    unit: Option<Vec<String>>,
+    /// Only people with one of these roles.
+    role: Option<Vec<String>>,
+    /// Only people of one of these tiers.
+    tier: Option<Vec<String>>,
+    /// Only people of one of these sites.
+    site: Option<Vec<String>>,
+    /// Only people of one of these phases.
+    phase: Option<Vec<String>>,
 }
 
 /// The schema of a parameter that is one of a few words.
@@ -108,6 +127,7 @@ impl<S: Send + Sync> FromRequestParts<S> for FeaturePath {
 /// The query string, taken apart. Every parameter must be asked for before [`Parameters::finish`], which refuses the rest.
 pub struct Parameters {
     given: BTreeMap<String, String>,
+    filter: Filter,
     known: Vec<&'static str>,
 }
 
@@ -116,7 +136,12 @@ impl Parameters {
         let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
             .map_err(|_| Error::parameter("query", uri.query().unwrap_or_default(), "name=value&name=value"))?;
         let mut given = BTreeMap::new();
+        let mut filter = Filter::default();
         for (name, value) in pairs {
+            if let Some(dimension) = Dimension::parse(&name).filter(|dimension| *dimension != Dimension::None) {
+                filter.add(dimension, value);
+                continue;
+            }
             if given.contains_key(&name) {
                 return Err(Error::parameter(&name, value, "the parameter only once"));
             }
@@ -124,6 +149,7 @@ impl Parameters {
         }
         Ok(Self {
             given,
+            filter,
             known: Vec::new(),
         })
     }
@@ -131,6 +157,34 @@ impl Parameters {
     pub fn take(&mut self, name: &'static str) -> Option<String> {
         self.known.push(name);
         self.given.remove(name)
+    }
+
+    /// Which people are asked about: every dimension of the roster may be named, several times too.
+    pub fn filter(&mut self) -> Filter {
+        self.known.extend(
+            Dimension::ALL
+                .iter()
+                .filter(|by| **by != Dimension::None)
+                .map(|by| by.word()),
+        );
+        std::mem::take(&mut self.filter)
+    }
+
+    /// By which of `allowed` groups are told, and of whom; the first where nothing is said.
+    pub fn cut(&mut self, allowed: &[Dimension]) -> Result<Cut, Error> {
+        let by = self.choice("by", allowed)?;
+        Ok(Cut {
+            by: by.unwrap_or(allowed[0]),
+            filter: self.filter(),
+        })
+    }
+
+    /// Refuses a filter and says why there can be none.
+    pub fn refuse_filter(&self, why: &str) -> Result<(), Error> {
+        match self.filter.pairs().first() {
+            Some((name, value)) => Err(Error::parameter(name, *value, format!("no filter: {why}"))),
+            None => Ok(()),
+        }
     }
 
     /// One of `allowed`.
@@ -223,7 +277,12 @@ impl Parameters {
 
     /// Refuses parameters that nobody asked for.
     pub fn finish(self) -> Result<(), Error> {
-        match self.given.into_iter().next() {
+        let filter = self
+            .filter
+            .pairs()
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        match self.given.into_iter().chain(filter).next() {
             None => Ok(()),
             Some((name, value)) => Err(Error::parameter(
                 &name,
@@ -232,6 +291,29 @@ impl Parameters {
             )),
         }
     }
+}
+
+/// How many values of a dimension an error lists.
+const LISTED: usize = 20;
+
+/// Refuses a filter by a value that nobody on the roster has.
+pub async fn refuse_unknown(app: &App, system: &SystemContext, filter: &Filter) -> Result<(), Error> {
+    let Some(unknown) = filter.unknown(&app.reader, system).await? else {
+        return Ok(());
+    };
+    let listed: Vec<_> = unknown
+        .known
+        .iter()
+        .take(LISTED)
+        .map(|value| format!("{value:?}"))
+        .collect();
+    let more = match unknown.known.len() - listed.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let name = unknown.dimension.word();
+    let expected = format!("a {name} of the roster: {}{more}", listed.join(", "));
+    Err(Error::parameter(name, unknown.value, expected))
 }
 
 /// Refuses a window of which raw events are deleted already.

@@ -8,7 +8,7 @@ use utoipa::IntoParams;
 
 use super::App;
 use super::error::Error;
-use super::params::{FeaturePath, Parameters, SystemParam, SystemPath, word};
+use super::params::{FeaturePath, FilterParams, Parameters, SystemParam, SystemPath, refuse_unknown, word};
 use super::reply::Reply;
 use crate::definition::Definition;
 use crate::measure::adoption::Measure;
@@ -60,7 +60,7 @@ pub struct GateParams {
     get,
     path = "/api/v1/systems/{system}/phases",
     tag = "phases",
-    params(SystemParam, PhasesParams),
+    params(SystemParam, PhasesParams, FilterParams),
     responses((
         status = 200,
         body = Phases,
@@ -75,7 +75,8 @@ pub struct GateParams {
             }],
             "data_quality": {
                 "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
-                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false,
+                "provisional": false, "revision": 1, "changed_at": null
             }
         })
     ))
@@ -90,8 +91,10 @@ pub async fn get_phases(
     let measure = parameters.choice("measure", Measure::ALL)?.unwrap_or(Measure::Active);
     let days = parameters.take("days").map_or(Ok(180), read_days)?;
     let on = parameters.date("on")?;
+    let filter = parameters.filter();
     parameters.finish()?;
     let system = app.system(system).await?;
+    refuse_unknown(&app, &system, &filter).await?;
     let definition = definition(&app, &system).await?;
     let request = phases::Request {
         until: on.unwrap_or(system.yesterday).saturating_add(1.day()),
@@ -102,6 +105,7 @@ pub async fn get_phases(
         definition,
         measure,
         days,
+        filter,
     };
     reply.document(&phases::ask(&app.reader, request).await?)
 }
@@ -128,7 +132,8 @@ pub async fn get_phases(
             ],
             "data_quality": {
                 "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
-                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false,
+                "provisional": false, "revision": 1, "changed_at": null
             }
         })
     ))

@@ -6,7 +6,7 @@ use axum::response::Response;
 
 use super::App;
 use super::error::Error;
-use super::params::{Parameters, SystemParam, SystemPath, WindowParams};
+use super::params::{FilterParams, Parameters, SystemParam, SystemPath, WindowParams, refuse_unknown};
 use super::reply::Reply;
 use crate::measure::retention::{self, Retention};
 
@@ -15,7 +15,7 @@ use crate::measure::retention::{self, Retention};
     get,
     path = "/api/v1/systems/{system}/retention",
     tag = "users",
-    params(SystemParam, WindowParams),
+    params(SystemParam, WindowParams, FilterParams),
     responses((
         status = 200,
         body = Retention,
@@ -27,7 +27,8 @@ use crate::measure::retention::{self, Retention};
             }],
             "data_quality": {
                 "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
-                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false,
+                "provisional": false, "revision": 1, "changed_at": null
             }
         })
     ))
@@ -39,8 +40,10 @@ pub async fn get_retention(
     reply: Reply,
 ) -> Result<Response, Error> {
     let mut parameters = Parameters::of(&uri)?;
+    let filter = parameters.filter();
     let system = app.system(system).await?;
     let window = parameters.window(&system, app.retention.user_months)?;
     parameters.finish()?;
-    reply.document(&retention::ask(&app.reader, system, window).await?)
+    refuse_unknown(&app, &system, &filter).await?;
+    reply.document(&retention::ask(&app.reader, system, window, filter).await?)
 }

@@ -233,6 +233,7 @@ pub async fn put_roster(
         Roster::parse(&text, format, "the body", &context)
     });
     let roster = parsed.await.map_err(|error| Error::Internal(error.into()))??;
+    let roster = roster.after_erasures(&app.store.tombstones().await?, &app.pseudonymizer);
     let change = app.store.import_roster(&name, &roster);
     let imported = audit::record(&app.store, caller.into(), (Action::ImportRoster, &name), change).await?;
     Ok(Json(imported))

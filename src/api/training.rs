@@ -48,10 +48,14 @@ pub async fn put_training(
     // As with a roster: not on a core that answers requests.
     let parsed = tokio::task::spawn_blocking(move || Trainings::parse(&text, format, "the body", &pseudonymizer));
     let trainings = parsed.await.map_err(|error| Error::Internal(error.into()))??;
+    let trainings = trainings.after_erasures(&app.store.tombstones().await?, &app.pseudonymizer);
     let change = app.store.import_trainings(&name, &trainings);
     let imported = audit::record(&app.store, caller.into(), (Action::ImportTrainings, &name), change).await?;
     Ok(Json(imported))
 }
+
+const FEW_TRAINED: &str =
+    "an effect is told where enough people were trained, and the difference of two answers would tell of fewer";
 
 /// Training effect: what the trainings held in the window changed, compared with those not yet trained. Without parameters the window are the
 /// last 28 days of which 28 days have passed since.
@@ -75,7 +79,8 @@ pub async fn put_training(
             },
             "data_quality": {
                 "complete_through": "2026-10-31T16:00:00Z", "consumer_lag": 0, "dead_letters": 2,
-                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false
+                "uncatalogued_click_share": 0.014, "users_not_on_roster": 9, "rebuilding": false,
+                "provisional": false, "revision": 1, "changed_at": null
             }
         })
     ))
@@ -87,6 +92,7 @@ pub async fn get_training(
     reply: Reply,
 ) -> Result<Response, Error> {
     let mut parameters = Parameters::of(&uri)?;
+    parameters.refuse_filter(FEW_TRAINED)?;
     let system = app.system(system).await?;
     let mut judged = system.clone();
     judged.yesterday = system.yesterday.saturating_sub(28.days());

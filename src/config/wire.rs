@@ -7,7 +7,7 @@ use native_tls::{Certificate, TlsConnector};
 use rdkafka::ClientConfig;
 use serde::Deserialize;
 
-use super::{ClickHouse, Kafka, Secret};
+use super::{ClickHouse, Kafka, Reader, Secret};
 use crate::error::BadInput;
 
 /// Encrypted connections to Kafka.
@@ -164,6 +164,8 @@ impl Sasl {
 impl ClickHouse {
     pub(super) fn validate(&self) -> Result<(), BadInput> {
         one_of_two("clickhouse.password", &self.password, &self.password_file)?;
+        self.validate_cluster()?;
+        self.validate_reader()?;
         if self.url.contains('@') {
             // Its value is not repeated: it may hold the password.
             return Err(refused(
@@ -189,18 +191,58 @@ impl ClickHouse {
         Ok(())
     }
 
+    fn validate_cluster(&self) -> Result<(), BadInput> {
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        match self.cluster.chars().all(is_name) {
+            true => Ok(()),
+            false => Err(refused(
+                &format!("clickhouse.cluster = \"{}\"", self.cluster),
+                "letters, digits, _ and -",
+            )),
+        }
+    }
+
+    fn validate_reader(&self) -> Result<(), BadInput> {
+        let reader = &self.reader;
+        one_of_two("clickhouse.reader.password", &reader.password, &reader.password_file)?;
+        let has_password = |password: &Secret, file: &Path| !password.is_empty() || !is_empty(file);
+        let expected = match reader.user.as_str() {
+            "" => return Ok(()),
+            name if name == self.user => "another user than clickhouse.user",
+            name if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') => "letters, digits and _",
+            _ if !has_password(&reader.password, &reader.password_file) => {
+                "clickhouse.reader.password (or password_file)"
+            }
+            _ if self.url.is_empty() && !has_password(&self.password, &self.password_file) => {
+                "clickhouse.password (or password_file) beside it: without one, everybody may do everything"
+            }
+            _ => return Ok(()),
+        };
+        Err(refused(
+            &format!("clickhouse.reader.user = \"{}\"", reader.user),
+            expected,
+        ))
+    }
+
     fn is_encrypted(&self) -> bool {
         self.url.starts_with("https://")
     }
 
-    /// Reads the password if it stands in a file.
-    pub fn read_password(&mut self) -> Result<(), BadInput> {
-        self.password.read_from("clickhouse.password_file", &self.password_file)
+    /// Reads the passwords that stand in files.
+    pub fn read_passwords(&mut self) -> Result<(), BadInput> {
+        self.password
+            .read_from("clickhouse.password_file", &self.password_file)?;
+        let Reader {
+            password,
+            password_file,
+            ..
+        } = &mut self.reader;
+        password.read_from("clickhouse.reader.password_file", password_file)
     }
 
-    /// Reads the password and the authorities that stand in files.
+    /// Reads the passwords and the authorities that stand in files.
     pub(super) fn resolve_files(&mut self) -> Result<(), BadInput> {
-        self.read_password()?;
+        self.read_passwords()?;
         if !self.is_encrypted() {
             return Ok(());
         }
@@ -221,7 +263,7 @@ impl ClickHouse {
 
 impl Secret {
     /// Takes the content of `file`, if one is named, without the end of its last line.
-    fn read_from(&mut self, key: &str, file: &Path) -> Result<(), BadInput> {
+    pub(super) fn read_from(&mut self, key: &str, file: &Path) -> Result<(), BadInput> {
         if is_empty(file) {
             return Ok(());
         }
@@ -243,7 +285,7 @@ pub(super) fn is_empty(path: &Path) -> bool {
     path.as_os_str().is_empty()
 }
 
-fn one_of_two(key: &str, secret: &Secret, file: &Path) -> Result<(), BadInput> {
+pub(super) fn one_of_two(key: &str, secret: &Secret, file: &Path) -> Result<(), BadInput> {
     if secret.expose().contains(char::is_control) {
         return Err(refused(key, "one line of text"));
     }
@@ -298,7 +340,7 @@ mod tests {
     #[test]
     fn settings_that_contradict_each_other_are_refused_by_their_key() {
         let secret = || Secret::new("hunter2");
-        let cases: [(&str, Change); 13] = [
+        let cases: [(&str, Change); 16] = [
             ("kafka.tls.enabled = true", |c| c.kafka.tls.ca_file = "ca.pem".into()),
             ("certificate_file and key_file, both", |c| {
                 c.kafka.tls.enabled = true;
@@ -329,6 +371,16 @@ mod tests {
             ("only one of clickhouse.password and", |c| {
                 c.clickhouse.password = Secret::new("hunter2");
                 c.clickhouse.password_file = "password".into();
+            }),
+            ("another user than clickhouse.user", |c| {
+                c.clickhouse.reader.user = "default".into()
+            }),
+            ("clickhouse.reader.password (or password_file)", |c| {
+                c.clickhouse.reader.user = "grafana".into();
+            }),
+            ("everybody may do everything", |c| {
+                c.clickhouse.reader.user = "grafana".into();
+                c.clickhouse.reader.password = Secret::new("hunter2");
             }),
             ("clickhouse.user and clickhouse.password", |c| {
                 c.clickhouse.url = "http://me:hunter2@db:8123".into();

@@ -144,22 +144,57 @@ pub struct Target {
     pub target: f64,
     /// Days after go-live at which the target is due.
     pub due_days: u32,
-    /// Days below the ramp before it counts as breached.
+    /// Consecutive working days below the ramp before it counts as breached, and above it before it counts as met again.
     pub breach_days: u32,
+    /// How far a working day may fall below the median of the last four same weekdays, as a share of that median, before the target is
+    /// breached at once. Only of activity and logins; absent: not judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drop: Option<f64>,
 }
 
 /// A rate that a target can be set for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
+    /// M3.
     AdoptionRate,
+    /// M3 with `measure=login`.
     LoginRate,
+    /// M5: the mean share of the working days of the window with a login.
+    LoginFrequency,
+    /// M7: used ÷ expected, over all pairs of a released feature and a person whose role is expected to use it.
     FeatureBreadth,
+    /// M18.
     Satisfaction,
 }
 
+impl Metric {
+    /// As written in definitions and stored.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AdoptionRate => "adoption_rate",
+            Self::LoginRate => "login_rate",
+            Self::LoginFrequency => "login_frequency",
+            Self::FeatureBreadth => "feature_breadth",
+            Self::Satisfaction => "satisfaction",
+        }
+    }
+
+    /// Whether a single day of it can be compared with other days.
+    pub const fn is_daily(self) -> bool {
+        matches!(self, Self::AdoptionRate | Self::LoginRate | Self::LoginFrequency)
+    }
+}
+
+impl Calendar {
+    pub fn is_working_day(&self, day: Date) -> bool {
+        let weekday = |listed: &Weekday| *listed as i8 == day.weekday().to_monday_one_offset();
+        self.extra_working_days.contains(&day) || (self.weekdays.iter().any(weekday) && !self.holidays.contains(&day))
+    }
+}
+
 /// What a target is broken down by.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Dimension {
     #[default]

@@ -99,14 +99,18 @@ fn read_feature(at: &Cursor, problems: &mut Problems) -> Option<Feature> {
 }
 
 fn read_target(at: &Cursor, problems: &mut Problems) -> Option<Target> {
-    let keys = ["id", "metric", "by", "target", "due_days", "breach_days"];
-    let [id, metric, by, target, due_days, breach_days] = at.entries(problems, keys)?;
+    let keys = ["id", "metric", "by", "target", "due_days", "breach_days", "drop"];
+    let [id, metric, by, target, due_days, breach_days, drop_at] = at.entries(problems, keys)?;
     let id = id.required(problems, label);
     let metric = metric.required(problems, |node| one_of(node, &METRICS));
     let by = by.optional(problems, |node| one_of(node, &DIMENSIONS));
     let target = target.required(problems, share);
     let due_days = due_days.required(problems, days);
     let breach_days = breach_days.required(problems, days);
+    let drop = drop_at.optional(problems, share);
+    if drop.is_some() && metric.is_some_and(|metric: Metric| !metric.is_daily()) {
+        drop_at.refuse(problems, "nothing: only activity and logins are compared day by day");
+    }
     Some(Target {
         id: id?,
         metric: metric?,
@@ -114,6 +118,7 @@ fn read_target(at: &Cursor, problems: &mut Problems) -> Option<Target> {
         target: target?,
         due_days: due_days?,
         breach_days: breach_days?,
+        drop,
     })
 }
 
@@ -176,11 +181,12 @@ const CADENCES: [(&str, Cadence); 5] = [
     (Cadence::Quarterly.name(), Cadence::Quarterly),
     (Cadence::Yearly.name(), Cadence::Yearly),
 ];
-const METRICS: [(&str, Metric); 4] = [
-    ("adoption_rate", Metric::AdoptionRate),
-    ("login_rate", Metric::LoginRate),
-    ("feature_breadth", Metric::FeatureBreadth),
-    ("satisfaction", Metric::Satisfaction),
+const METRICS: [(&str, Metric); 5] = [
+    (Metric::AdoptionRate.name(), Metric::AdoptionRate),
+    (Metric::LoginRate.name(), Metric::LoginRate),
+    (Metric::LoginFrequency.name(), Metric::LoginFrequency),
+    (Metric::FeatureBreadth.name(), Metric::FeatureBreadth),
+    (Metric::Satisfaction.name(), Metric::Satisfaction),
 ];
 const DIMENSIONS: [(&str, Dimension); 6] = [
     ("none", Dimension::None),

@@ -23,6 +23,15 @@ fn the_example_is_read() {
 }
 
 #[test]
+fn a_working_day_is_a_working_weekday_or_a_make_up_day_and_no_holiday() {
+    let calendar = Definition::parse(EXAMPLE, "example").expect("valid").calendar;
+    // A Wednesday, the holidays Thursday and Friday, a weekend, and the Saturday made a workday.
+    let worked = [30, 31, 32, 33, 34, 35, 40].map(|day| date(2026, 9, 1) + jiff::Span::new().days(day - 1));
+    let worked = worked.map(|day| calendar.is_working_day(day));
+    assert_eq!(worked, [true, false, false, false, false, true, true]);
+}
+
+#[test]
 fn json_says_the_same_as_yaml() {
     let definition = Definition::parse(EXAMPLE, "example").expect("valid");
     for json in [
@@ -95,16 +104,19 @@ calendar: {weekdays: [mon]}
 targets:
   - {id: a, metric: adoption, by: department, target: 1.2, due_days: 0, breach_days: 1.5}
   - {id: b, metric: adoption_rate, target: 0.8}
+  - {id: c, metric: satisfaction, target: 0.8, due_days: -1, breach_days: 5, drop: 0.3}
 "
     ), @r#"
-    x.yaml: 7 problems; nothing of it was applied
-      line 6, column 21 (targets[0].metric): "adoption": expected one of adoption_rate, login_rate, feature_breadth, satisfaction
+    x.yaml: 9 problems; nothing of it was applied
+      line 6, column 21 (targets[0].metric): "adoption": expected one of adoption_rate, login_rate, login_frequency, feature_breadth, satisfaction
       line 6, column 35 (targets[0].by): "department": expected one of none, unit, role, tier, site, phase
       line 6, column 55 (targets[0].target): "1.2": expected a number above 0 and at most 1
       line 6, column 70 (targets[0].due_days): "0": expected a whole number of days from 1 to 3650
       line 6, column 86 (targets[0].breach_days): "1.5": expected a whole number of days from 1 to 3650
       line 7, column 5 (targets[1].due_days): "(missing)": expected a whole number of days from 1 to 3650
       line 7, column 5 (targets[1].breach_days): "(missing)": expected a whole number of days from 1 to 3650
+      line 8, column 58 (targets[2].due_days): "-1": expected a whole number of days from 1 to 3650
+      line 8, column 84 (targets[2].drop): "0.3": expected nothing: only activity and logins are compared day by day
     "#);
 }
 

@@ -11,8 +11,8 @@ use anyhow::{Context, bail};
 const NEEDED_MB: u64 = 64;
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Fails when there is too little room in `dir`.
-pub fn check(dir: &Path) -> anyhow::Result<()> {
+/// How many MB are free in `dir`; fails when that is too little.
+pub fn check(dir: &Path) -> anyhow::Result<u64> {
     let free = free_mb(dir).with_context(|| format!("the room in {}", dir.display()))?;
     if free < NEEDED_MB {
         bail!(
@@ -20,7 +20,7 @@ pub fn check(dir: &Path) -> anyhow::Result<()> {
             dir.display()
         );
     }
-    Ok(())
+    Ok(free)
 }
 
 /// Returns when there is room in `dir`.

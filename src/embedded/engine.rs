@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use crate::config::{Config, PREFIX};
+use crate::config::{Config, PREFIX, Secret};
 
 use super::child::{Child, Output};
 
@@ -60,11 +60,19 @@ impl Engine {
     fn write_config(&self, config: &Config) -> anyhow::Result<()> {
         let embedded = &config.embedded;
         let mut child = toml::Table::new();
-        child.insert("clickhouse".to_owned(), toml::toml! { user = "" password = "" }.into());
         let mut clickhouse = config.clickhouse.clone();
-        clickhouse.read_password()?;
-        child["clickhouse"]["user"] = clickhouse.user.into();
-        child["clickhouse"]["password"] = clickhouse.password.expose().into();
+        clickhouse.read_passwords()?;
+        let login = |user: &str, password: &Secret| {
+            let mut table = toml::Table::new();
+            table.insert("user".to_owned(), user.into());
+            table.insert("password".to_owned(), password.expose().into());
+            table
+        };
+        let mut shared = login(&clickhouse.user, &clickhouse.password);
+        shared.insert("database".to_owned(), clickhouse.database.into());
+        let reader = login(&clickhouse.reader.user, &clickhouse.reader.password);
+        shared.insert("reader".to_owned(), reader.into());
+        child.insert("clickhouse".to_owned(), shared.into());
         let mut section = toml::Table::new();
         let library = std::path::absolute(&embedded.chdb_library)?;
         for (key, value) in [

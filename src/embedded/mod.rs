@@ -2,7 +2,7 @@
 
 mod child;
 pub mod clickhouse;
-mod disk;
+pub mod disk;
 pub mod engine;
 pub mod kafka;
 pub mod up;

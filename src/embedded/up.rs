@@ -1,6 +1,6 @@
 //! `uptake up`: everything on one machine, in one data directory.
 //!
-//! Kafka and the engine are children, watched and restarted; ingest and the API run in this process. Stopping goes against
+//! Kafka and the engine are children, watched and restarted; ingest, targets and the API run in this process. Stopping goes against
 //! the flow of the data: first what reads and writes, then the engine, then the broker.
 
 use std::collections::VecDeque;
@@ -20,13 +20,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::api;
-use crate::config::{Config, Endpoints};
+use crate::config::{Config, Endpoints, Reader};
 use crate::error::BadInput;
 use crate::ingest;
 use crate::metrics::Metrics;
 use crate::ops;
 use crate::simulate;
 use crate::store::{Store, migrate};
+use crate::targets;
 
 use super::Child;
 use super::disk;
@@ -100,17 +101,19 @@ async fn serve(
     let metrics = Arc::new(Metrics::default());
     let trouble = ingest::Trouble::default();
     let data_dir = config.data_dir.clone();
-    let health = ops::Health::default().with("disk", move || ready(disk::check(&data_dir)));
+    let health = ops::Health::default().with("disk", move || ready(disk::check(&data_dir).map(drop)));
     let health = trouble
         .told_by(health)
         .with_clickhouse(&Store::new(&config.clickhouse))
         .with_kafka(&config.kafka.brokers);
     let ingest = keep_ingesting(config.clone(), metrics.clone(), trouble, stop.clone());
     let api = api::serve(config.clone(), api_listener, metrics.clone(), stop.clone());
+    let targets = targets::watch(config.clone(), metrics.clone(), stop.clone());
     let ops = ops::serve(ops_listener, health, metrics, stop.clone());
     let mut services = JoinSet::new();
     services.spawn(async { ("ingest", ingest.await) });
     services.spawn(async { ("the API", api.await) });
+    services.spawn(async { ("targets", targets.await) });
     services.spawn(async { ("the operations port", ops.await) });
     let announced = Announced::write(&config.data_dir, &endpoints)?;
     print_ready(&config, &endpoints, begun.at.elapsed());
@@ -215,6 +218,8 @@ impl Children {
     fn addressed(&self, mut config: Config) -> Config {
         config.use_embedded_kafka(self.kafka.address());
         config.clickhouse.url = self.engine.url();
+        // The engine lets it in by itself.
+        config.clickhouse.reader = Reader::default();
         config
     }
 

@@ -9,6 +9,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::watch;
 
+use super::Shared;
 use super::batch::Batch;
 use super::envelope::Envelope;
 use super::identity::IdentityMemory;
@@ -19,6 +20,7 @@ use crate::config::Config;
 use crate::event::{Event, Reject, TimeRange};
 use crate::metrics::{IngestMetrics, ReasonLabel};
 use crate::pseudonym::Pseudonymizer;
+use crate::store::erasure::Tombstones;
 
 /// The state of the polling thread.
 pub struct Chain {
@@ -26,6 +28,7 @@ pub struct Chain {
     metrics: IngestMetrics,
     users: Users,
     zones: watch::Receiver<Arc<Zones>>,
+    tombstones: watch::Receiver<Arc<Tombstones>>,
     /// Of the partitions whose messages may be taken in.
     memories: BTreeMap<i32, IdentityMemory>,
     batch: Batch,
@@ -36,14 +39,17 @@ pub struct Chain {
 }
 
 impl Chain {
-    pub fn new(config: Arc<Config>, metrics: IngestMetrics, zones: watch::Receiver<Arc<Zones>>) -> Self {
+    pub fn new(config: Arc<Config>, metrics: IngestMetrics, shared: &Shared) -> Self {
+        let (zones, mut tombstones) = (shared.zones.clone(), shared.tombstones.clone());
+        let erased = tombstones.borrow_and_update().clone();
         let pseudonymizer = Pseudonymizer::new(config.privacy.secret.expose().as_bytes());
         let batch = Batch::new(zones.borrow().clone(), now_ms(), Room::default());
         Self {
             config,
             metrics,
-            users: Users::new(pseudonymizer, StdRng::from_os_rng().random()),
+            users: Users::new(pseudonymizer, StdRng::from_os_rng().random(), erased),
             zones,
+            tombstones,
             memories: BTreeMap::new(),
             batch,
             room: Room::default(),
@@ -51,9 +57,12 @@ impl Chain {
         }
     }
 
-    /// Reads the clock; to be called before every round of messages.
+    /// Reads the clock, and who was erased; to be called before every round of messages.
     pub fn tick(&mut self) {
         self.now_ms = now_ms();
+        if self.tombstones.has_changed().unwrap_or(false) {
+            self.users.forget(self.tombstones.borrow_and_update().clone());
+        }
     }
 
     /// Takes one message in. Fails only when the partition's memory is missing, which would risk counting twice.
@@ -70,11 +79,16 @@ impl Chain {
         }
         self.metrics.messages.inc();
         match decode(envelope, &self.config, self.now_ms) {
-            Ok(event) if memory.remember(event.identity) => {
+            Ok(event) => {
                 let user = self.users.of(&event.subject);
-                self.batch.push_row(&event, user, position);
+                if event.time_ms < user.erased_before_ms {
+                    self.metrics.erased.inc();
+                } else if memory.remember(event.identity) {
+                    self.batch.push_row(&event, user, position);
+                } else {
+                    self.batch.repeats += 1;
+                }
             }
-            Ok(_) => self.batch.repeats += 1,
             Err(reject) => {
                 self.metrics
                     .rejects

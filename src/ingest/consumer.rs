@@ -123,7 +123,7 @@ impl Session {
             kafka_timeout: Duration::from_millis(config.kafka.connect_timeout_ms),
             topic_id,
         };
-        let chain = Chain::new(config.clone(), metrics.clone(), shared.zones.clone());
+        let chain = Chain::new(config.clone(), metrics.clone(), shared);
         let trouble = shared.trouble.clone();
         let member = Arc::new(Member::new(config, metrics, trouble, chain, writer, takeover));
         let consumer = Arc::new(join_group(&member)?);

@@ -14,11 +14,12 @@ mod consumer;
 mod dead_letter;
 mod dictionary;
 pub mod envelope;
+mod erased;
 mod identity;
 mod insert;
 mod liveness;
 mod member;
-mod preflight;
+pub mod preflight;
 mod progress;
 mod protocol;
 pub mod rows;
@@ -43,6 +44,7 @@ use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::ops::{self, Health};
 use crate::reconcile;
+use crate::store::erasure::Tombstones;
 use crate::store::ordinals::Ordinals;
 use crate::store::{Store, migrate, rebuild, topics};
 
@@ -59,6 +61,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 struct Shared {
     store: Store,
     zones: watch::Receiver<Arc<zones::Zones>>,
+    tombstones: watch::Receiver<Arc<Tombstones>>,
     ordinals: Arc<Ordinals>,
     trouble: Trouble,
 }
@@ -83,10 +86,13 @@ pub async fn work(
     let background = shutdown.child_token();
     let _stop_background = background.clone().drop_guard();
     tokio::spawn(zones::refresh(store.clone(), zones.clone(), background.clone()));
+    let tombstones = watch::Sender::new(Arc::new(store.tombstones().await?));
+    tokio::spawn(erased::refresh(store.clone(), tombstones.clone(), background.clone()));
 
     let shared = Shared {
         store: store.clone(),
         zones: zones.subscribe(),
+        tombstones: tombstones.subscribe(),
         ordinals: Arc::new(Ordinals::new(&store)),
         trouble: trouble.clone(),
     };

@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 
 use super::insert::{SETTINGS, with_settings};
 use crate::store::Store;
+use crate::store::cluster::{self, Cluster};
 use crate::store::rollups::ROLLUPS;
 
 const WINDOW: &str = "deduplication_window";
@@ -30,9 +31,13 @@ pub async fn check(store: &Store) -> anyhow::Result<()> {
             None => bail!("ClickHouse does not know the setting {name}: expected version 24.8 or newer"),
         }
     }
+    if let Some(cluster) = store.cluster() {
+        check_replicas(store, cluster).await?;
+    }
     // The raw table and every table that a view of it fills.
     let targets: Vec<_> = iter::once("events")
         .chain(ROLLUPS.iter().map(|rollup| rollup.table))
+        .map(|table| store.stored(table).0)
         .collect();
     let sql = "SELECT name, create_table_query FROM system.tables WHERE database = ? AND name IN ?";
     let tables = store
@@ -43,10 +48,30 @@ pub async fn check(store: &Store) -> anyhow::Result<()> {
         .fetch_all::<(String, String)>();
     let tables: HashMap<String, String> = tables.await?.into_iter().collect();
     for table in targets {
-        let definition = tables.get(table).with_context(|| format!("table {table} is missing"))?;
+        let definition = tables
+            .get(&table)
+            .with_context(|| format!("table {table} is missing"))?;
         if !definition.contains(WINDOW) {
             bail!("table {table} has no {WINDOW}: a repeated insert would be counted twice");
         }
     }
     Ok(())
+}
+
+/// What an insert was answered for must be seen on every server: [`cluster::SETTINGS`].
+async fn check_replicas(store: &Store, cluster: &Cluster) -> anyhow::Result<()> {
+    let sql = "SELECT max(replica_num) FROM system.clusters WHERE cluster = ?";
+    let most: u32 = store.client().query(sql).bind(cluster.name()).fetch_one().await?;
+    match most {
+        0 => bail!(
+            "ClickHouse knows no cluster {}: clickhouse.cluster names one of remote_servers",
+            cluster.name()
+        ),
+        1..=cluster::MOST_REPLICAS => Ok(()),
+        _ => bail!(
+            "a shard of cluster {} has {most} replicas, expected at most {}: an insert would be answered before all have it",
+            cluster.name(),
+            cluster::MOST_REPLICAS
+        ),
+    }
 }

@@ -122,9 +122,12 @@ impl Takeover {
     }
 
     async fn count_inserts(&self, partitions: &[i32]) -> anyhow::Result<u64> {
-        let sql = "SELECT count() FROM system.processes WHERE startsWith(Settings['log_comment'], ?) \
-            AND arrayExists(p -> position(Settings['log_comment'], concat(',', toString(p), ',')) > 0, ?)";
-        let query = self.store.client().query(sql).bind(comment_prefix(&self.topic));
+        let sql = format!(
+            "SELECT count() FROM {} WHERE startsWith(Settings['log_comment'], ?) \
+             AND arrayExists(p -> position(Settings['log_comment'], concat(',', toString(p), ',')) > 0, ?)",
+            self.store.of_all_servers("system.processes")
+        );
+        let query = self.store.client().query(&sql).bind(comment_prefix(&self.topic));
         Ok(query.bind(partitions).fetch_one().await?)
     }
 

@@ -9,7 +9,8 @@ use utoipa::ToSchema;
 
 use super::window::date_of;
 use super::{
-    Choice, DataQuality, Dimension, Error, Grain, GroupKey, Reader, SystemContext, Window, WindowAnswer, quality,
+    Choice, Cut, DataQuality, Dimension, Error, Filter, Grain, GroupKey, Reader, SystemContext, Window, WindowAnswer,
+    quality,
 };
 
 /// What counts as being active (M2).
@@ -37,7 +38,7 @@ impl Choice for Measure {
 pub struct Request {
     pub system: SystemContext,
     pub window: Window,
-    pub by: Dimension,
+    pub cut: Cut,
     pub measure: Measure,
     pub grain: Option<Grain>,
 }
@@ -49,6 +50,9 @@ pub struct Adoption {
     pub measure: Measure,
     pub window: WindowAnswer,
     pub by: Dimension,
+    /// Whom alone the answer is about; not told where it is about everybody.
+    #[serde(skip_serializing_if = "Filter::is_empty")]
+    pub filter: Filter,
     pub grain: Option<Grain>,
     pub groups: Vec<Group>,
     pub total: Total,
@@ -89,7 +93,7 @@ pub struct Total {
     pub entitled: Option<u64>,
     pub active: Option<u64>,
     pub rate: Option<f64>,
-    /// Active users without a roster row in the window.
+    /// Active users without a roster row in the window; null beside a filter, which none of them meets.
     pub unentitled_active: Option<u64>,
     pub suppressed: bool,
 }
@@ -142,7 +146,8 @@ pub async fn ask(reader: &Reader, request: Request) -> Result<Adoption, Error> {
         window: whole.answer(&request.system),
         system: request.system.name,
         measure: request.measure,
-        by: request.by,
+        by: request.cut.by,
+        filter: request.cut.filter,
         grain: request.grain,
         groups,
         total,
@@ -158,7 +163,7 @@ async fn parts(reader: &Reader, request: &Request, periods: impl Iterator<Item =
         .map(|window| (window.from.to_string(), window.to.to_string()))
         .collect();
     let question = reader
-        .about_groups(&request.system, request.window, request.by, SQL)
+        .about_people(&request.system, request.window, &request.cut, SQL)
         .param("measure", request.measure.word())
         .param("periods", periods);
     let mut parts = Parts::new();
@@ -178,7 +183,7 @@ async fn parts(reader: &Reader, request: &Request, periods: impl Iterator<Item =
             };
         } else {
             part.0.push(Group {
-                key: GroupKey::new(request.by, row.group_name),
+                key: GroupKey::new(request.cut.by, row.group_name),
                 entitled: row.entitled,
                 active: row.active,
                 rate: row.rate,

@@ -4,8 +4,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::group::by_group;
-use super::list::{Filter, Listing, Part};
-use super::{DataQuality, Dimension, Error, GroupKey, Reader, SystemContext, Window, WindowAnswer, quality};
+use super::list::{Listing, Part};
+use super::{
+    Cut, DataQuality, Dimension, Error, Filter, GroupKey, Reader, SystemContext, Window, WindowAnswer, quality,
+};
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Champions {
@@ -13,6 +15,9 @@ pub struct Champions {
     /// The second of the two months.
     pub window: WindowAnswer,
     pub by: Dimension,
+    /// Whom alone the answer is about; not told where it is about everybody.
+    #[serde(skip_serializing_if = "Filter::is_empty")]
+    pub filter: Filter,
     pub groups: Vec<ChampionGroup>,
     pub total: ChampionCount,
     pub data_quality: DataQuality,
@@ -53,17 +58,20 @@ FROM {{champions}}
 ORDER BY is_total, group_name";
 
 /// `month` is a whole calendar month.
-pub async fn ask(reader: &Reader, system: SystemContext, month: Window, by: Dimension) -> Result<Champions, Error> {
-    let ((groups, total), data_quality) =
-        tokio::try_join!(counts(reader, &system, month, by), quality::ask(reader, &system, month))?;
+pub async fn ask(reader: &Reader, system: SystemContext, month: Window, cut: Cut) -> Result<Champions, Error> {
+    let ((groups, total), data_quality) = tokio::try_join!(
+        counts(reader, &system, month, &cut),
+        quality::ask(reader, &system, month)
+    )?;
     let group = |(name, count)| ChampionGroup {
-        key: GroupKey::new(by, name),
+        key: GroupKey::new(cut.by, name),
         count,
     };
     Ok(Champions {
         window: month.answer(&system),
         system: system.name,
-        by,
+        by: cut.by,
+        filter: cut.filter,
         groups: groups.into_iter().map(group).collect(),
         total,
         data_quality,
@@ -75,10 +83,10 @@ async fn counts(
     reader: &Reader,
     system: &SystemContext,
     month: Window,
-    by: Dimension,
+    cut: &Cut,
 ) -> Result<(Vec<(String, ChampionCount)>, ChampionCount), Error> {
     let question = reader
-        .about_groups(system, month, by, SQL)
+        .about_people(system, month, cut, SQL)
         .param("month", month.from.to_string());
     let nobody = ChampionCount {
         entitled: Some(0),
@@ -112,9 +120,9 @@ pub struct ChampionUsers {
     pub system: String,
     /// The second of the two months.
     pub window: WindowAnswer,
-    /// The group they are of, where one was asked for.
-    #[serde(flatten)]
-    pub group: GroupKey,
+    /// Whom alone the list is about; not told where it is about everybody.
+    #[serde(skip_serializing_if = "Filter::is_empty")]
+    pub filter: Filter,
     /// How many there are on all pages together.
     pub count: Option<u64>,
     /// By pseudonym.
@@ -152,7 +160,7 @@ FROM
 (
     SELECT user AS champion, active_days AS days, used AS used_features, expected AS expected_features
     FROM {{champion_people}}
-    WHERE is_champion AND group_of_user = {group:String} AND user > toFixedString(unhex({after:String}), 16)
+    WHERE is_champion AND user > toFixedString(unhex({after:String}), 16)
     ORDER BY user
     LIMIT {limit:UInt32}
 )
@@ -166,17 +174,14 @@ pub async fn ask_users(reader: &Reader, request: UsersRequest) -> Result<Listing
         filter,
         part,
     } = request;
-    let (groups, total) = counts(reader, &system, month, filter.by).await?;
-    let Some(count) = filter.pick(groups, total) else {
-        return Ok(Listing::UnknownGroup);
-    };
+    let cut = Cut::of(filter);
+    let (_, count) = counts(reader, &system, month, &cut).await?;
     if count.suppressed {
         return Ok(Listing::Suppressed);
     }
     let question = reader
-        .about_groups(&system, month, filter.by, USERS_SQL)
+        .about_people(&system, month, &cut, USERS_SQL)
         .param("month", month.from.to_string())
-        .param("group", &filter.group)
         .param("after", &part.after)
         .param("limit", part.limit);
     let (users, data_quality) =
@@ -186,7 +191,7 @@ pub async fn ask_users(reader: &Reader, request: UsersRequest) -> Result<Listing
         next: None,
         window: month.answer(&system),
         system: system.name,
-        group: GroupKey::new(filter.by, filter.group),
+        filter: cut.filter,
         count: count.champions,
         users,
         data_quality,

@@ -5,12 +5,15 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::window::date_of;
-use super::{DataQuality, Error, Reader, SystemContext, Window, WindowAnswer, quality};
+use super::{Cut, DataQuality, Error, Filter, Reader, SystemContext, Window, WindowAnswer, quality};
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Features {
     pub system: String,
     pub window: WindowAnswer,
+    /// Whom alone the answer is about; not told where it is about everybody.
+    #[serde(skip_serializing_if = "Filter::is_empty")]
+    pub filter: Filter,
     /// Ranked by breadth, then clicks, then change, each descending with null last, then by key.
     pub features: Vec<Feature>,
     pub data_quality: DataQuality,
@@ -83,15 +86,17 @@ SELECT feature, module, title, toBool(catalogued) AS catalogued, released, caden
 FROM {{features}}
 ORDER BY breadth DESC NULLS LAST, clicks DESC NULLS LAST, change DESC NULLS LAST, feature";
 
-pub async fn ask(reader: &Reader, system: SystemContext, window: Window) -> Result<Features, Error> {
+pub async fn ask(reader: &Reader, system: SystemContext, window: Window, filter: Filter) -> Result<Features, Error> {
+    let cut = Cut::of(filter);
     let (rows, data_quality) = tokio::try_join!(
-        reader.rows::<Row>(reader.about(&system, window, SQL)),
+        reader.rows::<Row>(reader.about_people(&system, window, &cut, SQL)),
         quality::ask(reader, &system, window)
     )?;
     let ranked = (1..).zip(rows).map(|(rank, row)| feature(rank, row));
     Ok(Features {
         window: window.answer(&system),
         system: system.name,
+        filter: cut.filter,
         features: ranked.collect(),
         data_quality,
     })

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{DataQuality, Error, Reader, SystemContext, Window, WindowAnswer, quality};
+use super::{Cut, DataQuality, Error, Filter, Reader, SystemContext, Window, WindowAnswer, quality};
 
 /// How many steps a funnel may have.
 pub const STEPS: std::ops::RangeInclusive<usize> = 2..=10;
@@ -18,6 +18,7 @@ pub struct Request {
     pub steps: Vec<String>,
     /// The longest time from the first step to the last, in whole seconds.
     pub within: Duration,
+    pub filter: Filter,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -27,6 +28,9 @@ pub struct Funnel {
     pub window: WindowAnswer,
     /// The longest time from the first step to the last.
     pub within_seconds: u64,
+    /// Whom alone the answer is about; not told where it is about everybody.
+    #[serde(skip_serializing_if = "Filter::is_empty")]
+    pub filter: Filter,
     pub steps: Vec<Step>,
     pub data_quality: DataQuality,
 }
@@ -56,17 +60,25 @@ FROM {{funnels}}
 ORDER BY step";
 
 pub async fn ask(reader: &Reader, request: Request) -> Result<Funnel, Error> {
-    let Request { system, window, .. } = &request;
+    let Request {
+        system,
+        window,
+        steps,
+        within,
+        filter,
+    } = request;
+    let cut = Cut::of(filter);
     let question = reader
-        .about(system, *window, SQL)
-        .param("steps", &request.steps)
-        .param("within_s", request.within.as_secs());
-    let (steps, data_quality) = tokio::try_join!(reader.rows(question), quality::ask(reader, system, *window))?;
+        .about_people(&system, window, &cut, SQL)
+        .param("steps", &steps)
+        .param("within_s", within.as_secs());
+    let (steps, data_quality) = tokio::try_join!(reader.rows(question), quality::ask(reader, &system, window))?;
     Ok(Funnel {
-        window: window.answer(system),
-        within_seconds: request.within.as_secs(),
+        window: window.answer(&system),
+        within_seconds: within.as_secs(),
+        filter: cut.filter,
         steps,
         data_quality,
-        system: request.system.name,
+        system: system.name,
     })
 }

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::adoption::{self, Group, Measure};
 use super::completeness::{self, Share};
 use super::satisfaction::{self, Scores};
-use super::{DataQuality, Dimension, Error, Reader, SystemContext, Window, WindowAnswer};
+use super::{Cut, DataQuality, Dimension, Error, Reader, SystemContext, Window, WindowAnswer};
 use crate::definition::Phase;
 
 /// Activity must be above it.
@@ -82,18 +82,17 @@ struct Inputs {
 
 pub async fn ask(reader: &Reader, request: Request) -> Result<Gate, Error> {
     let Request { system, phase, window } = request;
-    let by = Dimension::Phase;
     let adoption = adoption::Request {
         system: system.clone(),
         window,
-        by,
+        cut: Cut::by(Dimension::Phase),
         measure: Measure::Active,
         grain: None,
     };
     let satisfaction = satisfaction::Request {
         system: system.clone(),
         window,
-        by,
+        cut: Cut::by(Dimension::Phase),
     };
     let (adoption, satisfaction, share) = tokio::try_join!(
         adoption::ask(reader, adoption),

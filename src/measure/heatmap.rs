@@ -3,13 +3,18 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{DataQuality, Dimension, Error, GroupKey, Reader, SystemContext, Window, WindowAnswer, quality};
+use super::{
+    Cut, DataQuality, Dimension, Error, Filter, GroupKey, Reader, SystemContext, Window, WindowAnswer, quality,
+};
 
 /// When features are clicked, in local time.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct HourHeatmap {
     pub system: String,
     pub window: WindowAnswer,
+    /// Whom alone the answer is about; not told where it is about everybody.
+    #[serde(skip_serializing_if = "Filter::is_empty")]
+    pub filter: Filter,
     /// Monday to Sunday.
     pub weekdays: Vec<WeekdayCount>,
     /// All 168, by weekday and hour.
@@ -60,10 +65,12 @@ pub async fn ask_hours(
     reader: &Reader,
     system: SystemContext,
     window: Window,
+    filter: Filter,
     user_months: u32,
 ) -> Result<HourHeatmap, Error> {
+    let cut = Cut::of(filter);
     let (rows, data_quality) = tokio::try_join!(
-        reader.rows::<HourRow>(reader.about(&system, window, HOURS_SQL)),
+        reader.rows::<HourRow>(reader.about_people(&system, window, &cut, HOURS_SQL)),
         quality::ask(reader, &system, window)
     )?;
     let mut weekdays: Vec<_> = rows
@@ -86,6 +93,7 @@ pub async fn ask_hours(
     Ok(HourHeatmap {
         window: window.answer(&system),
         system: system.name,
+        filter: cut.filter,
         weekdays,
         cells: rows.into_iter().map(cell).collect(),
         data_quality,
@@ -98,6 +106,9 @@ pub struct FeatureHeatmap {
     pub system: String,
     pub window: WindowAnswer,
     pub by: Dimension,
+    /// Whom alone the answer is about; not told where it is about everybody.
+    #[serde(skip_serializing_if = "Filter::is_empty")]
+    pub filter: Filter,
     /// Every feature, catalogued or clicked, with every group that has entitled people; by feature and group.
     pub cells: Vec<FeatureCell>,
     pub data_quality: DataQuality,
@@ -145,16 +156,16 @@ pub async fn ask_features(
     reader: &Reader,
     system: SystemContext,
     window: Window,
-    by: Dimension,
+    cut: Cut,
 ) -> Result<FeatureHeatmap, Error> {
-    let question = reader.about_groups(&system, window, by, FEATURES_SQL);
+    let question = reader.about_people(&system, window, &cut, FEATURES_SQL);
     let (rows, data_quality) = tokio::try_join!(
         reader.rows::<FeatureRow>(question),
         quality::ask(reader, &system, window)
     )?;
     let cell = |row: FeatureRow| FeatureCell {
         feature: row.feature,
-        key: GroupKey::new(by, row.group_name),
+        key: GroupKey::new(cut.by, row.group_name),
         users: row.users,
         entitled: row.entitled,
         expected: row.expected,
@@ -166,7 +177,8 @@ pub async fn ask_features(
     Ok(FeatureHeatmap {
         window: window.answer(&system),
         system: system.name,
-        by,
+        by: cut.by,
+        filter: cut.filter,
         cells: rows.into_iter().map(cell).collect(),
         data_quality,
     })

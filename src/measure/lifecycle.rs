@@ -5,9 +5,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::group::by_group;
-use super::list::{Filter, Listing, Part};
+use super::list::{Listing, Part};
 use super::window::date_of;
-use super::{Choice, DataQuality, Dimension, Error, Frame, GroupKey, Reader, SystemContext, Window, quality};
+use super::{
+    Choice, Cut, DataQuality, Dimension, Error, Filter, Frame, GroupKey, Reader, SystemContext, Window, quality,
+};
 
 /// Everybody entitled is in exactly one; `schemas/clickhouse/numbers/parts/lifecycle_people.sql` says in which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
@@ -52,6 +54,9 @@ pub struct Lifecycle {
     /// IANA time zone of the day.
     pub timezone: String,
     pub by: Dimension,
+    /// Whom alone the answer is about; not told where it is about everybody.
+    #[serde(skip_serializing_if = "Filter::is_empty")]
+    pub filter: Filter,
     pub groups: Vec<LifecycleGroup>,
     pub total: LifecycleCounts,
     pub data_quality: DataQuality,
@@ -104,20 +109,21 @@ SELECT toBool(is_total) AS is_total, toString(group_name) AS group_name, toBool(
 FROM {{lifecycle}}
 ORDER BY is_total, group_name";
 
-pub async fn ask(reader: &Reader, system: SystemContext, on: Date, by: Dimension) -> Result<Lifecycle, Error> {
+pub async fn ask(reader: &Reader, system: SystemContext, on: Date, cut: Cut) -> Result<Lifecycle, Error> {
     let ((groups, total), data_quality) = tokio::try_join!(
-        counts(reader, &system, on, by),
+        counts(reader, &system, on, &cut),
         quality::ask(reader, &system, day(on, &system))
     )?;
     let group = |(name, counts)| LifecycleGroup {
-        key: GroupKey::new(by, name),
+        key: GroupKey::new(cut.by, name),
         counts,
     };
     Ok(Lifecycle {
         system: system.name,
         on,
         timezone: system.timezone,
-        by,
+        by: cut.by,
+        filter: cut.filter,
         groups: groups.into_iter().map(group).collect(),
         total,
         data_quality,
@@ -129,10 +135,10 @@ async fn counts(
     reader: &Reader,
     system: &SystemContext,
     on: Date,
-    by: Dimension,
+    cut: &Cut,
 ) -> Result<(Vec<(String, LifecycleCounts)>, LifecycleCounts), Error> {
     let question = reader
-        .about_groups(system, day(on, system), by, SQL)
+        .about_people(system, day(on, system), cut, SQL)
         .param("on", on.to_string());
     let counts = |row: Row| {
         let counts = LifecycleCounts {
@@ -197,9 +203,9 @@ pub struct Users {
     pub state: State,
     #[schema(value_type = String, format = Date)]
     pub on: Date,
-    /// The group they are of, where one was asked for.
-    #[serde(flatten)]
-    pub group: GroupKey,
+    /// Whom alone the list is about; not told where it is about everybody.
+    #[serde(skip_serializing_if = "Filter::is_empty")]
+    pub filter: Filter,
     /// How many there are on all pages together.
     pub count: Option<u64>,
     /// By pseudonym.
@@ -239,7 +245,7 @@ WITH
         (
             SELECT user, first_ordinal
             FROM {{lifecycle_people}}
-            WHERE state = {state:String} AND group_of_user = {group:String} AND user > toFixedString(unhex({after:String}), 16)
+            WHERE state = {state:String} AND user > toFixedString(unhex({after:String}), 16)
             ORDER BY user
             LIMIT {limit:UInt32}
         )
@@ -270,18 +276,15 @@ pub async fn ask_users(reader: &Reader, request: UsersRequest) -> Result<Listing
         filter,
         part,
     } = request;
-    let (groups, total) = counts(reader, &system, on, filter.by).await?;
-    let Some(counts) = filter.pick(groups, total) else {
-        return Ok(Listing::UnknownGroup);
-    };
+    let cut = Cut::of(filter);
+    let (_, counts) = counts(reader, &system, on, &cut).await?;
     if counts.suppressed {
         return Ok(Listing::Suppressed);
     }
     let question = reader
-        .about_groups(&system, day(on, &system), filter.by, USERS_SQL)
+        .about_people(&system, day(on, &system), &cut, USERS_SQL)
         .param("on", on.to_string())
         .param("state", state.word())
-        .param("group", &filter.group)
         .param("after", &part.after)
         .param("limit", part.limit);
     let (rows, data_quality) = tokio::try_join!(
@@ -294,7 +297,7 @@ pub async fn ask_users(reader: &Reader, request: UsersRequest) -> Result<Listing
         system: system.name,
         state,
         on,
-        group: GroupKey::new(filter.by, filter.group),
+        filter: cut.filter,
         count: counts.of(state),
         users: rows.into_iter().map(user).collect(),
         data_quality,

@@ -6,8 +6,6 @@
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use super::Dimension;
-
 /// Where a page ends, and what all pages of one list must share: the day it is about and the version of the roster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
@@ -42,32 +40,10 @@ impl Part {
     }
 }
 
-/// Of which users a list is asked for: all entitled persons, or those of one group.
-#[derive(Debug, Clone)]
-pub struct Filter {
-    pub by: Dimension,
-    /// Empty beside [`Dimension::None`].
-    pub group: String,
-}
-
-impl Filter {
-    /// What was counted of those whom the list is about; `None` where nobody is entitled in the group.
-    pub fn pick<T>(&self, groups: Vec<(String, T)>, total: T) -> Option<T> {
-        match self.by {
-            Dimension::None => Some(total),
-            _ => groups
-                .into_iter()
-                .find_map(|(name, counted)| (name == self.group).then_some(counted)),
-        }
-    }
-}
-
 /// A list, or why there is none.
 #[derive(Debug)]
 pub enum Listing<T> {
     Users(T),
-    /// Nobody is entitled in the group.
-    UnknownGroup,
-    /// The group is too small, or would reveal one that is.
+    /// Those whom it is about are too few, or would reveal some who are.
     Suppressed,
 }

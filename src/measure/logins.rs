@@ -4,13 +4,15 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::group::by_group;
-use super::{DataQuality, Dimension, Error, GroupKey, Reader, SystemContext, Window, WindowAnswer, quality};
+use super::{
+    Cut, DataQuality, Dimension, Error, Filter, GroupKey, Reader, SystemContext, Window, WindowAnswer, quality,
+};
 
 #[derive(Debug, Clone)]
 pub struct Request {
     pub system: SystemContext,
     pub window: Window,
-    pub by: Dimension,
+    pub cut: Cut,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -18,6 +20,9 @@ pub struct Logins {
     pub system: String,
     pub window: WindowAnswer,
     pub by: Dimension,
+    /// Whom alone the answer is about; not told where it is about everybody.
+    #[serde(skip_serializing_if = "Filter::is_empty")]
+    pub filter: Filter,
     pub groups: Vec<LoginGroup>,
     pub total: LoginFrequency,
     pub data_quality: DataQuality,
@@ -79,20 +84,21 @@ FROM {{logins}}
 ORDER BY is_total, group_name";
 
 pub async fn ask(reader: &Reader, request: Request) -> Result<Logins, Error> {
-    let question = reader.about_groups(&request.system, request.window, request.by, SQL);
+    let question = reader.about_people(&request.system, request.window, &request.cut, SQL);
     let (rows, data_quality) = tokio::try_join!(
         reader.rows::<Row>(question),
         quality::ask(reader, &request.system, request.window)
     )?;
     let (groups, total) = by_group(rows, nobody(), frequency);
     let group = |(name, frequency)| LoginGroup {
-        key: GroupKey::new(request.by, name),
+        key: GroupKey::new(request.cut.by, name),
         frequency,
     };
     Ok(Logins {
         window: request.window.answer(&request.system),
         system: request.system.name,
-        by: request.by,
+        by: request.cut.by,
+        filter: request.cut.filter,
         groups: groups.into_iter().map(group).collect(),
         total,
         data_quality,

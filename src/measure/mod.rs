@@ -7,6 +7,7 @@ pub mod adoption;
 pub mod champions;
 pub mod completeness;
 pub mod features;
+pub mod filter;
 pub mod funnels;
 pub mod gate;
 pub mod group;
@@ -31,6 +32,7 @@ pub mod training;
 mod under_way;
 pub mod window;
 
+pub use filter::{Cut, Filter};
 pub use group::{Dimension, GroupKey};
 pub use quality::DataQuality;
 pub use reader::{Error, Reader};

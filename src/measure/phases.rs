@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::adoption::Measure;
 use super::window::date_of;
-use super::{Choice, DataQuality, Error, Reader, SystemContext, Window, quality};
+use super::{Choice, Cut, DataQuality, Error, Filter, Reader, SystemContext, Window, quality};
 use crate::calendar::Ramp;
 use crate::definition::{Definition, Dimension, Metric, Phase};
 
@@ -22,6 +22,7 @@ pub struct Request {
     pub kept_from: Date,
     /// How many days from go-live on.
     pub days: u16,
+    pub filter: Filter,
 }
 
 /// The phases that the definition has, in its order.
@@ -31,6 +32,9 @@ pub struct Phases {
     pub measure: Measure,
     /// IANA time zone of the days.
     pub timezone: String,
+    /// Whom alone the answer is about; not told where it is about everybody.
+    #[serde(skip_serializing_if = "Filter::is_empty")]
+    pub filter: Filter,
     pub phases: Vec<PhaseCurve>,
     /// Of the days from the first to the last that is told.
     pub data_quality: DataQuality,
@@ -88,7 +92,12 @@ pub async fn ask(reader: &Reader, request: Request) -> Result<Phases, Error> {
         until,
         kept_from,
         days,
+        filter,
     } = request;
+    let cut = Cut {
+        by: Dimension::Phase,
+        filter,
+    };
     let first = definition.phases.iter().map(|phase| phase.go_live.max(kept_from)).min();
     let last = until.yesterday().unwrap_or(until);
     let window = Window {
@@ -96,7 +105,7 @@ pub async fn ask(reader: &Reader, request: Request) -> Result<Phases, Error> {
         to: until,
     };
     let question = reader
-        .about_groups(&system, window, Dimension::Phase, SQL)
+        .about_people(&system, window, &cut, SQL)
         .param("measure", measure.word())
         .param("until", until.to_string())
         .param("days", days);
@@ -125,6 +134,7 @@ pub async fn ask(reader: &Reader, request: Request) -> Result<Phases, Error> {
         system: system.name,
         measure,
         timezone: system.timezone,
+        filter: cut.filter,
         phases: definition.phases.into_iter().map(curve).collect(),
         data_quality,
     })

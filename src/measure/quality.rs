@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Error, Reader, SystemContext, Window};
+use super::{Error, Reader, SystemContext, Window, revisions};
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct DataQuality {
@@ -21,6 +21,13 @@ pub struct DataQuality {
     pub users_not_on_roster: u64,
     /// True while the counts are being derived again because the system's time zone changed.
     pub rebuilding: bool,
+    /// True while a month that the window touches is not final: what comes until 7 days after its end makes no revision.
+    pub provisional: bool,
+    /// 1, and one more for each hour in which a month of the window changed after it had become final.
+    pub revision: u64,
+    /// When the last of these hours began.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub changed_at: Option<Timestamp>,
 }
 
 #[derive(clickhouse::Row, Deserialize)]
@@ -39,7 +46,10 @@ SELECT toUnixTimestamp64Milli(complete_through) AS complete_through_ms, consumer
 FROM {{data_quality}}";
 
 pub async fn ask(reader: &Reader, system: &SystemContext, window: Window) -> Result<DataQuality, Error> {
-    let row: Row = reader.row(reader.about(system, window, SQL)).await?;
+    let (row, shown) = tokio::try_join!(
+        reader.row::<Row>(reader.about(system, window, SQL)),
+        revisions::shown(reader, system, window, Timestamp::now())
+    )?;
     Ok(DataQuality {
         complete_through: row
             .complete_through_ms
@@ -51,5 +61,8 @@ pub async fn ask(reader: &Reader, system: &SystemContext, window: Window) -> Res
         uncatalogued_click_share: row.uncatalogued_click_share,
         users_not_on_roster: row.users_not_on_roster,
         rebuilding: row.rebuilding,
+        provisional: shown.provisional,
+        revision: shown.changes.count + 1,
+        changed_at: shown.changes.last,
     })
 }

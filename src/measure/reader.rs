@@ -7,8 +7,9 @@ use clickhouse::query::Query;
 use clickhouse::{RowOwned, RowRead};
 use tokio::sync::OnceCell;
 
+use super::revisions::Known;
 use super::under_way::UnderWay;
-use super::{Choice, Dimension, SystemContext, Window};
+use super::{Choice, Cut, Dimension, SystemContext, Window};
 use crate::store::Store;
 use crate::store::numbers::{Numbers, Shape};
 
@@ -30,6 +31,7 @@ pub struct Reader {
     numbers: Arc<Numbers>,
     deadline: Duration,
     tuning: Arc<OnceCell<bool>>,
+    pub(super) known_changes: Arc<Known>,
 }
 
 /// Finds contradictions in chains of comparisons. Our views have none, and looking for them takes longer than answering: it
@@ -46,6 +48,7 @@ impl Reader {
             numbers: Arc::new(numbers),
             deadline,
             tuning: Arc::default(),
+            known_changes: Arc::default(),
         }
     }
 
@@ -57,13 +60,14 @@ impl Reader {
     /// A question about numbers of a system in a window: `{{name}}` in `sql` is that number, and all its parameters are bound but
     /// those of its own, like `measure`.
     pub fn about(&self, system: &SystemContext, window: Window, sql: &str) -> Query {
-        self.about_groups(system, window, Dimension::None, sql)
+        self.about_people(system, window, &Cut::by(Dimension::None), sql)
     }
 
-    /// The same of numbers that are told by group.
-    pub fn about_groups(&self, system: &SystemContext, window: Window, by: Dimension, sql: &str) -> Query {
+    /// The same of numbers about people: of some of them, by group.
+    pub fn about_people(&self, system: &SystemContext, window: Window, cut: &Cut, sql: &str) -> Query {
         let shape = Shape {
-            by,
+            by: cut.by,
+            filtered: !cut.filter.is_empty(),
             split: system.split_users,
         };
         self.question(&self.numbers.question(sql, shape))
@@ -74,7 +78,8 @@ impl Reader {
             .param("roster", system.roster)
             .param("from", window.from.to_string())
             .param("to", window.to.to_string())
-            .param("by", by.word())
+            .param("by", cut.by.word())
+            .param("filter", cut.filter.pairs())
     }
 
     pub async fn rows<T: RowOwned + RowRead>(&self, question: Query) -> Result<Vec<T>, Error> {

@@ -5,12 +5,15 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::window::date_of;
-use super::{DataQuality, Error, Reader, SystemContext, Window, WindowAnswer, quality};
+use super::{Cut, DataQuality, Error, Filter, Reader, SystemContext, Window, WindowAnswer, quality};
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Retention {
     pub system: String,
     pub window: WindowAnswer,
+    /// Whom alone the answer is about; not told where it is about everybody.
+    #[serde(skip_serializing_if = "Filter::is_empty")]
+    pub filter: Filter,
     /// One for each whole week of the window, in order; a week begins on the system's first day of the week.
     pub cohorts: Vec<Cohort>,
     pub data_quality: DataQuality,
@@ -53,14 +56,16 @@ SELECT cohort, toBool(suppressed) AS suppressed, size, active, shares
 FROM {{retention}}
 ORDER BY cohort";
 
-pub async fn ask(reader: &Reader, system: SystemContext, window: Window) -> Result<Retention, Error> {
+pub async fn ask(reader: &Reader, system: SystemContext, window: Window, filter: Filter) -> Result<Retention, Error> {
+    let cut = Cut::of(filter);
     let (rows, data_quality) = tokio::try_join!(
-        reader.rows::<Row>(reader.about(&system, window, SQL)),
+        reader.rows::<Row>(reader.about_people(&system, window, &cut, SQL)),
         quality::ask(reader, &system, window)
     )?;
     Ok(Retention {
         window: window.answer(&system),
         system: system.name,
+        filter: cut.filter,
         cohorts: rows.into_iter().map(cohort).collect(),
         data_quality,
     })

@@ -1,5 +1,9 @@
 //! Revisions of months: a month is final 7 days after its end, and what changes it then makes a new revision of it.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
@@ -79,6 +83,75 @@ pub async fn ask(reader: &Reader, system: SystemContext, window: Window, now: Ti
         window: window.answer(&system),
         system: system.name,
     })
+}
+
+/// Which revision of its months an answer about a window shows.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown {
+    /// Whether a month that the window touches is not final yet.
+    pub provisional: bool,
+    pub changes: Changes,
+}
+
+/// What has changed the final months of a window since they became final.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Changes {
+    /// Hours in which something did.
+    pub count: u64,
+    /// When the last of them began.
+    pub last: Option<Timestamp>,
+}
+
+#[derive(clickhouse::Row, Deserialize)]
+struct ChangesRow {
+    count: u64,
+    last_s: i64,
+}
+
+const CHANGES_SQL: &str = "\
+SELECT uniqExact(changed_at) AS count, toInt64(toUnixTimestamp(max(changed_at))) AS last_s
+FROM {{revisions}}";
+
+/// Answers about the same months are many, changes of final months few: what was found is believed for some seconds. A new definition or roster
+/// is seen at once.
+#[derive(Default)]
+pub struct Known(Mutex<HashMap<(String, u64, u64, Window), (Instant, Changes)>>);
+
+const BELIEVED: Duration = Duration::from_secs(10);
+const KNOWN_AT_MOST: usize = 1_000;
+
+pub async fn shown(reader: &Reader, system: &SystemContext, window: Window, now: Timestamp) -> Result<Shown, Error> {
+    let is_final = |day: Date| final_from(day.first_of_month(), &system.timezone) <= now;
+    let last = window.to.yesterday().unwrap_or(window.to);
+    let changes = if is_final(window.from) {
+        changes(reader, system, window).await?
+    } else {
+        Changes::default()
+    };
+    let provisional = !is_final(last);
+    Ok(Shown { provisional, changes })
+}
+
+async fn changes(reader: &Reader, system: &SystemContext, window: Window) -> Result<Changes, Error> {
+    let Known(known) = &*reader.known_changes;
+    let key = (system.name.clone(), system.definition, system.roster, window);
+    let asked = Instant::now();
+    if let Some((at, changes)) = known.lock().unwrap_or_else(PoisonError::into_inner).get(&key)
+        && asked.duration_since(*at) < BELIEVED
+    {
+        return Ok(*changes);
+    }
+    let row: ChangesRow = reader.row(reader.about(system, window, CHANGES_SQL)).await?;
+    let changes = Changes {
+        count: row.count,
+        last: Timestamp::from_second(row.last_s).ok().filter(|_| row.count > 0),
+    };
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    if known.len() >= KNOWN_AT_MOST {
+        known.clear();
+    }
+    known.insert(key, (asked, changes));
+    Ok(changes)
 }
 
 fn change(row: &Row) -> Change {

@@ -3,13 +3,15 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{DataQuality, Dimension, Error, GroupKey, Reader, SystemContext, Window, WindowAnswer, quality};
+use super::{
+    Cut, DataQuality, Dimension, Error, Filter, GroupKey, Reader, SystemContext, Window, WindowAnswer, quality,
+};
 
 #[derive(Debug, Clone)]
 pub struct Request {
     pub system: SystemContext,
     pub window: Window,
-    pub by: Dimension,
+    pub cut: Cut,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -17,6 +19,9 @@ pub struct Satisfaction {
     pub system: String,
     pub window: WindowAnswer,
     pub by: Dimension,
+    /// Whom alone the answer is about; not told where it is about everybody.
+    #[serde(skip_serializing_if = "Filter::is_empty")]
+    pub filter: Filter,
     pub groups: Vec<SatisfactionGroup>,
     pub total: SatisfactionTotal,
     pub data_quality: DataQuality,
@@ -34,7 +39,7 @@ pub struct SatisfactionGroup {
 pub struct SatisfactionTotal {
     #[serde(flatten)]
     pub scores: Scores,
-    /// Scores of users without a roster row in the window; in no other number.
+    /// Scores of users without a roster row in the window; in no other number. Null beside a filter.
     pub unentitled_scored: Option<u64>,
 }
 
@@ -77,7 +82,7 @@ FROM {{satisfaction}}
 ORDER BY is_total, group_name";
 
 pub async fn ask(reader: &Reader, request: Request) -> Result<Satisfaction, Error> {
-    let question = reader.about_groups(&request.system, request.window, request.by, SQL);
+    let question = reader.about_people(&request.system, request.window, &request.cut, SQL);
     let (rows, data_quality) = tokio::try_join!(
         reader.rows::<Row>(question),
         quality::ask(reader, &request.system, request.window)
@@ -101,14 +106,15 @@ pub async fn ask(reader: &Reader, request: Request) -> Result<Satisfaction, Erro
                 unentitled_scored,
             };
         } else {
-            let key = GroupKey::new(request.by, row.group_name);
+            let key = GroupKey::new(request.cut.by, row.group_name);
             groups.push(SatisfactionGroup { key, scores });
         }
     }
     Ok(Satisfaction {
         window: request.window.answer(&request.system),
         system: request.system.name,
-        by: request.by,
+        by: request.cut.by,
+        filter: request.cut.filter,
         groups,
         total,
         data_quality,

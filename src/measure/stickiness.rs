@@ -5,12 +5,15 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::window::date_of;
-use super::{DataQuality, Error, Reader, SystemContext, Window, WindowAnswer, quality};
+use super::{Cut, DataQuality, Error, Filter, Reader, SystemContext, Window, WindowAnswer, quality};
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Stickiness {
     pub system: String,
     pub window: WindowAnswer,
+    /// Whom alone the answer is about; not told where it is about everybody.
+    #[serde(skip_serializing_if = "Filter::is_empty")]
+    pub filter: Filter,
     /// Mean of the days' ratios; null where no working day of the window has one.
     pub stickiness: Option<f64>,
     /// Its highest possible value, 1: everybody active on every working day. Null where the window has no working day.
@@ -52,9 +55,10 @@ SELECT toBool(is_total) AS is_total, working_day, toBool(suppressed) AS suppress
 FROM {{stickiness}}
 ORDER BY is_total, working_day";
 
-pub async fn ask(reader: &Reader, system: SystemContext, window: Window) -> Result<Stickiness, Error> {
+pub async fn ask(reader: &Reader, system: SystemContext, window: Window, filter: Filter) -> Result<Stickiness, Error> {
+    let cut = Cut::of(filter);
     let (rows, data_quality) = tokio::try_join!(
-        reader.rows::<Row>(reader.about(&system, window, SQL)),
+        reader.rows::<Row>(reader.about_people(&system, window, &cut, SQL)),
         quality::ask(reader, &system, window)
     )?;
     let (totals, days): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(|row| row.is_total);
@@ -69,6 +73,7 @@ pub async fn ask(reader: &Reader, system: SystemContext, window: Window) -> Resu
     Ok(Stickiness {
         window: window.answer(&system),
         system: system.name,
+        filter: cut.filter,
         stickiness: total.and_then(|total| total.ratio),
         ceiling: total.and_then(|total| total.ceiling),
         averaged_days: days.iter().filter(|day| day.ratio.is_some()).count() as u64,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::survival::{After, median_days};
-use super::{DataQuality, Error, Reader, SystemContext, Window, WindowAnswer, quality};
+use super::{Cut, DataQuality, Error, Filter, Reader, SystemContext, Window, WindowAnswer, quality};
 
 /// All numbers are null where suppressed.
 #[derive(Debug, Serialize, ToSchema)]
@@ -12,6 +12,9 @@ pub struct TimeToAdopt {
     pub system: String,
     pub window: WindowAnswer,
     pub feature: String,
+    /// Whom alone the answer is about; not told where it is about everybody.
+    #[serde(skip_serializing_if = "Filter::is_empty")]
+    pub filter: Filter,
     /// Entitled persons whose role is expected to use the feature, who are watched from the latest of phase go-live, release and
     /// entitlement.
     pub expected: Option<u64>,
@@ -43,8 +46,12 @@ pub async fn ask(
     system: SystemContext,
     window: Window,
     feature: String,
+    filter: Filter,
 ) -> Result<TimeToAdopt, Error> {
-    let question = reader.about(&system, window, SQL).param("feature", &feature);
+    let cut = Cut::of(filter);
+    let question = reader
+        .about_people(&system, window, &cut, SQL)
+        .param("feature", &feature);
     let (rows, data_quality) = tokio::try_join!(reader.rows::<Row>(question), quality::ask(reader, &system, window))?;
     let suppressed = rows.iter().any(|row| row.suppressed);
     let after = |row: &Row| {
@@ -62,6 +69,7 @@ pub async fn ask(
         window: window.answer(&system),
         system: system.name,
         feature,
+        filter: cut.filter,
         expected: shown(expected),
         not_adopted: shown(not_adopted),
         not_adopted_share: shown(expected)

@@ -17,7 +17,7 @@ use clickhouse::query::Query;
 use jiff::civil::Date;
 use serde::Deserialize;
 
-use crate::store::rollups::{Holds, RAW_COLUMNS, Rollup, list};
+use crate::store::rollups::{Holds, RAW_COLUMNS, RAW_TABLES, Rollup, list};
 use crate::store::{INGEST_COMMENT, Store, rebuild};
 
 const POLL: Duration = Duration::from_millis(50);
@@ -64,6 +64,8 @@ pub enum Unsettled {
     Inserting,
     /// The zone of its system was defined or changed.
     Rebuilding,
+    /// Users are being erased.
+    Erasing,
 }
 
 /// Compares one day.
@@ -98,12 +100,19 @@ impl Comparison<'_> {
         if !self.is_rebuilt().await? {
             return Ok(Err(Unsettled::Rebuilding));
         }
+        let erasures = self.erasures().await?;
+        if erasures.0 > 0 {
+            return Ok(Err(Unsettled::Erasing));
+        }
         let ended_before = self.running_inserts_end().await?;
         let difference = self.look(rollup).await?;
         let additions = self.additions(rollup).await?;
         let ended_after = self.running_inserts_end().await?;
         if !self.is_rebuilt().await? {
             return Ok(Err(Unsettled::Rebuilding));
+        }
+        if self.erasures().await? != erasures {
+            return Ok(Err(Unsettled::Erasing));
         }
         let (after, _) = self.standing().await?;
         let stands = ended_before && ended_after && before == after;
@@ -139,13 +148,13 @@ impl Comparison<'_> {
     pub const STORED: &'static str = "system = {system:String} AND zone = {zone:String} AND local_date = {day:Date}";
 
     /// The raw events of the day, each once. Time bounds it for the primary key, with a margin around the changes of a zone.
-    fn events(&self, columns: &str) -> String {
+    fn events(&self, columns: &str, table: &str) -> String {
         format!(
             "SELECT {columns}, rebuilt, day, hour FROM (\
                 SELECT {columns}, toUInt8(zone != {{zone:String}}) AS rebuilt, \
                     if(zone = {{zone:String}}, local_date, toDate(time, {{timezone:String}})) AS day, \
                     if(zone = {{zone:String}}, local_hour, toHour(time, {{timezone:String}})) AS hour \
-                FROM events FINAL \
+                FROM {table} \
                 WHERE system = {{system:String}} \
                     AND time >= toDateTime({{day:Date}}, {{timezone:String}}) - INTERVAL 2 HOUR \
                     AND time < toDateTime({{day:Date}} + 1, {{timezone:String}}) + INTERVAL 2 HOUR) \
@@ -153,11 +162,18 @@ impl Comparison<'_> {
         )
     }
 
+    /// The same, of every table that holds what was counted.
+    fn counted_events(&self) -> String {
+        RAW_TABLES
+            .map(|table| self.events(RAW_COLUMNS, table))
+            .join(" UNION ALL ")
+    }
+
     /// One row for each key, or for each user of a key where the rollup holds sets: `raw_n` as the raw events have it, `own_n`
     /// as the rollup has it, `in_own` whether it has it at all.
     fn members(&self, rollup: &Rollup) -> String {
         let keys = list(rollup.keys, |i, _| format!("k{i}"));
-        let raw = rollup.members_of(&self.events(RAW_COLUMNS));
+        let raw = rollup.members_of(&self.counted_events());
         let own = rollup.stored_members(Self::STORED);
         format!(
             "SELECT rebuilt, {keys}, member, sumIf(n, side) AS raw_n, sumIf(n, NOT side) AS own_n, max(NOT side) AS in_own \
@@ -185,7 +201,7 @@ impl Comparison<'_> {
 
     /// The number of raw events, and of those among them whose offsets are not committed yet.
     async fn standing(&self) -> anyhow::Result<(u64, u64)> {
-        let events = self.events("kafka_topic, kafka_partition, kafka_offset, stored_at");
+        let events = self.events("kafka_topic, kafka_partition, kafka_offset, stored_at", "events FINAL");
         let sql = format!(
             "SELECT count(), countIf(kafka_offset >= committed AND stored_at > now64(3) - toIntervalMillisecond({})) \
              FROM ({events}) AS stored LEFT JOIN \
@@ -197,15 +213,22 @@ impl Comparison<'_> {
         Ok(self.query(&sql).fetch_one().await?)
     }
 
+    /// Erasures under way, and the newest one that began: while one moves rows, they stand in two tables or in none.
+    async fn erasures(&self) -> anyhow::Result<(u64, i64)> {
+        let sql = "SELECT assumeNotNull((SELECT count() FROM erasing)), assumeNotNull((SELECT max(toUnixTimestamp64Milli(before)) FROM erased))";
+        Ok(self.store.client().query(sql).fetch_one().await?)
+    }
+
     async fn is_rebuilt(&self) -> anyhow::Result<bool> {
         rebuild::is_settled(self.store, &self.day.system, &self.day.zone).await
     }
 
     /// Waits until the inserts that are running now have ended; false when they take too long.
     async fn running_inserts_end(&self) -> anyhow::Result<bool> {
-        let sql = "SELECT query_id FROM system.processes WHERE startsWith(Settings['log_comment'], ?)";
+        let processes = self.store.of_all_servers("system.processes");
+        let sql = format!("SELECT query_id FROM {processes} WHERE startsWith(Settings['log_comment'], ?)");
         let client = self.store.client();
-        let running = async || client.query(sql).bind(INGEST_COMMENT).fetch_all::<String>().await;
+        let running = async || client.query(&sql).bind(INGEST_COMMENT).fetch_all::<String>().await;
         let mut begun = running().await.context("system.processes cannot be read")?;
         let started = Instant::now();
         while !begun.is_empty() {

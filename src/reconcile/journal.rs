@@ -49,16 +49,18 @@ impl Journal<'_> {
         Ok(LastRun { started_ms, through_ms })
     }
 
-    /// How long ClickHouse has been running, in milliseconds.
+    /// How long all of ClickHouse has been running, in milliseconds.
     pub async fn uptime_ms(&self) -> anyhow::Result<i64> {
-        let sql = "SELECT 1000 * toInt64(uptime())";
-        Ok(self.0.client().query(sql).fetch_one().await?)
+        let servers = self.0.of_all_servers("system.one");
+        let sql = format!("SELECT 1000 * toInt64(min(uptime())) FROM {servers}");
+        Ok(self.0.client().query(&sql).fetch_one().await?)
     }
 
     /// Every insert that is not visible yet stores its rows at or after this, in milliseconds since 1970-01-01T00:00Z.
     pub async fn stored_through(&self) -> anyhow::Result<i64> {
-        let sql = "SELECT toUnixTimestamp64Milli(now64(3)) - toInt64(1000 * max(elapsed)) FROM system.processes";
-        Ok(self.0.client().query(sql).fetch_one().await?)
+        let processes = self.0.of_all_servers("system.processes");
+        let sql = format!("SELECT toUnixTimestamp64Milli(now64(3)) - toInt64(1000 * max(elapsed)) FROM {processes}");
+        Ok(self.0.client().query(&sql).fetch_one().await?)
     }
 
     /// The first day whose raw events are all kept. It never goes back: what a shorter retention deleted stays deleted when

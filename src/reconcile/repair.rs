@@ -168,11 +168,11 @@ impl Work<'_> {
     }
 
     async fn remove(&self, rollup: &Rollup, keys: &[u64]) -> anyhow::Result<()> {
-        let (table, hash) = (rollup.table, Comparison::key_hash(rollup));
+        let (hash, (table, on)) = (Comparison::key_hash(rollup), self.store.stored(rollup.table));
         let keys: Vec<_> = keys.iter().map(u64::to_string).collect();
         let which = format!("{} AND {hash} IN ({})", Comparison::STORED, keys.join(","));
         let delete = self.comparison.query(&format!(
-            "DELETE FROM {table} WHERE {which} SETTINGS mutations_sync = 2"
+            "DELETE FROM {table} {on} WHERE {which} SETTINGS mutations_sync = 2"
         ));
         let delete = delete.with_setting("max_query_size", "4194304");
         delete

@@ -49,6 +49,7 @@ impl fmt::Display for Why {
         f.write_str(match self {
             Self::Unsettled(Unsettled::Uncommitted) => "events of it are not committed yet",
             Self::Unsettled(Unsettled::Inserting) => "events are being stored in it",
+            Self::Unsettled(Unsettled::Erasing) => "users are being erased",
             Self::Unsettled(Unsettled::Rebuilding) => "its system is being rebuilt in another zone",
             Self::Bound => "reconcile.days_per_run is reached",
             Self::Failed => "it could not be compared, see the log",

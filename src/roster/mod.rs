@@ -25,6 +25,7 @@ use crate::error::{BadInput, Problems};
 use crate::event::is_system_name;
 use crate::pseudonym::{Pseudonym, Pseudonymizer};
 use crate::store::Store;
+use crate::store::erasure::Tombstones;
 
 /// Everyone who is, was or will be entitled to one system. Rows of one user never overlap in time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +71,19 @@ impl Roster {
 
     pub fn rows(&self) -> &[Entitlement] {
         &self.rows
+    }
+
+    /// The roster without the days of erased users before their erasure: those stay counted without them (`store::erasure`).
+    pub fn after_erasures(mut self, erased: &Tombstones, pseudonymizer: &Pseudonymizer) -> Self {
+        self.rows
+            .retain_mut(|row| match erased.first_day(pseudonymizer, row.user) {
+                Some(first_day) => {
+                    row.from = row.from.max(first_day);
+                    row.from < row.to
+                }
+                None => true,
+            });
+        self
     }
 
     /// The first day of the next row of the same user and kind; [`definition::LAST_DAY`] where there is none.
@@ -185,6 +199,7 @@ async fn import(config: &Config, system: &str, text: &str, format: Format, origi
         phases: phases.as_deref(),
     };
     let roster = Roster::parse(text, format, origin, &context).map_err(BadInput::from)?;
+    let roster = roster.after_erasures(&store.tombstones().await?, context.pseudonymizer);
     let change = store.import_roster(system, &roster);
     audit::record(&store, Actor::of_command(), (Action::ImportRoster, system), change).await
 }

@@ -11,9 +11,10 @@ use include_dir::{Dir, include_dir};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Store;
-use crate::config::{Config, Retention};
+use crate::config::{ClickHouse, Config, Retention};
+use crate::store::cluster::Cluster;
 use crate::store::numbers::Numbers;
-use crate::store::topics;
+use crate::store::{reader, topics};
 
 static SCHEMA: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/schemas/clickhouse");
 
@@ -46,20 +47,30 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let store = Store::new(&config.clickhouse);
     store.wait(wait).await?;
     let applied = migrate(&store, &config).await?;
+    reader::create(&store, &config.clickhouse).await?;
     let created = topics::create(&config.kafka, &config.retention).await?;
     tracing::info!(applied, topics = created.join(", "), "schema and topics are up to date");
     Ok(())
 }
 
+/// Every statement that makes the schema, in order.
+pub fn statements(config: &Config) -> anyhow::Result<Vec<String>> {
+    Ok(steps(config)?.into_iter().flat_map(|step| step.sql).collect())
+}
+
 /// Applies what is missing and returns how many steps that were.
 pub async fn migrate(store: &Store, config: &Config) -> anyhow::Result<usize> {
-    let server = store.client().clone().with_database("system");
-    server
-        .query("CREATE DATABASE IF NOT EXISTS ?")
+    let cluster = store.cluster();
+    let on_cluster = cluster.map(Cluster::on).unwrap_or_default();
+    store
+        .server()
+        .query(&format!("CREATE DATABASE IF NOT EXISTS ? {on_cluster}"))
         .bind(clickhouse::sql::Identifier(store.database()))
         .execute()
         .await?;
-    store.client().query(CREATE_MIGRATIONS).execute().await?;
+    for sql in rendered(cluster, CREATE_MIGRATIONS)? {
+        execute(store, &sql).await?;
+    }
     let applied = applied(store).await?;
     let mut count = 0;
     for step in steps(config)? {
@@ -67,7 +78,7 @@ pub async fn migrate(store: &Store, config: &Config) -> anyhow::Result<usize> {
             Some(&checksum) if checksum == step.checksum => continue,
             Some(_) if step.immutable => {
                 bail!(
-                    "migration {} was changed after it was applied; add a new one instead",
+                    "migration {} was changed after it was applied, or clickhouse.cluster was; add a new migration, or take a new database",
                     step.name
                 )
             }
@@ -130,19 +141,32 @@ async fn applied(store: &Store) -> anyhow::Result<HashMap<String, u64>> {
         .collect())
 }
 
+/// `sql`, as it is said to one server or to `cluster`.
+fn rendered(cluster: Option<&Cluster>, sql: &str) -> anyhow::Result<Vec<String>> {
+    cluster.map_or_else(|| Ok(vec![sql.to_owned()]), |cluster| cluster.render(sql))
+}
+
 /// Sends a statement as it stands: the `?` and `{…}` in it are ClickHouse's, not placeholders of the client.
 async fn execute(store: &Store, sql: &str) -> anyhow::Result<()> {
     Ok(store.client().query(&sql.replace('?', "??")).execute().await?)
 }
 
 fn steps(config: &Config) -> anyhow::Result<Vec<Step>> {
+    let ClickHouse { cluster, database, .. } = &config.clickhouse;
+    let cluster = Cluster::of(cluster, database);
+    let step = |name: &str, sql: &[String], immutable| {
+        let sql = sql.iter().map(|sql| rendered(cluster.as_ref(), sql));
+        let sql = sql.collect::<anyhow::Result<Vec<_>>>();
+        let sql = sql.with_context(|| format!("migration {name}"))?;
+        anyhow::Ok(Step::new(name, sql.concat(), immutable))
+    };
     let mut steps = Vec::new();
     for (name, text) in texts(&SCHEMA)? {
-        steps.push(Step::new(name, vec![text.to_owned()], true));
+        steps.push(step(name, &[text.to_owned()], true)?);
     }
-    steps.push(Step::new("retention", retention(&config.retention), false));
+    steps.push(step("retention", &retention(&config.retention), false)?);
     for (name, view) in Numbers::new(config.privacy.min_group_size)?.views() {
-        steps.push(Step::new(format!("numbers/{name}"), vec![view], false));
+        steps.push(step(&format!("numbers/{name}"), &[view], false)?);
     }
     Ok(steps)
 }
@@ -170,9 +194,11 @@ fn retention(r: &Retention) -> Vec<String> {
     let ttl = |table: &str, until: String| {
         format!("ALTER TABLE {table} MODIFY TTL {until} SETTINGS materialize_ttl_after_modify = 0")
     };
+    let aggregate = |table: &str, day: &str| ttl(table, format!("{day} + INTERVAL {} MONTH", r.aggregate_months));
     let rollup = |table: &str, months: u32| ttl(table, format!("local_date + INTERVAL {months} MONTH"));
     vec![
         ttl("events", format!("toDate(time) + INTERVAL {} DAY", r.raw_days)),
+        ttl("erased_events", format!("toDate(time) + INTERVAL {} DAY", r.raw_days)),
         ttl(
             "rejects",
             format!("toDate(kafka_time) + INTERVAL {} DAY", r.rejects_days),
@@ -185,10 +211,11 @@ fn retention(r: &Retention) -> Vec<String> {
                 r.rejects_days.saturating_add(30)
             ),
         ),
-        ttl(
-            "arrivals",
-            format!("toDate(quarter) + INTERVAL {} MONTH", r.aggregate_months),
-        ),
+        aggregate("arrivals", "toDate(quarter)"),
+        aggregate("target_days", "day"),
+        aggregate("target_runs", "day"),
+        aggregate("target_acknowledgements", "toDate(at)"),
+        aggregate("target_notices", "toDate(made_at)"),
         ttl("audit", format!("toDate(at) + INTERVAL {} MONTH", r.audit_months)),
         rollup("day_users", r.user_months),
         rollup("hour_users", r.user_months),

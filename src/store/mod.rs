@@ -1,14 +1,18 @@
 //! ClickHouse: the only place that knows how to reach it and what its tables are called.
 
 pub mod audit;
+pub mod cluster;
+pub mod erasure;
 pub mod login;
 pub mod migrate;
 pub mod numbers;
 pub mod ordinals;
+pub mod reader;
 pub mod rebuild;
 pub mod retries;
 pub mod rollups;
 pub mod systems;
+pub mod targets;
 pub mod tokens;
 pub mod topic_id;
 pub mod topics;
@@ -20,6 +24,7 @@ use anyhow::{Context, bail};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
+use self::cluster::Cluster;
 use crate::config;
 
 /// What the `log_comment` of an insert into `events` begins with, so that it can be found in `system.processes`.
@@ -31,6 +36,7 @@ pub struct Store {
     client: clickhouse::Client,
     url: String,
     database: String,
+    cluster: Option<Cluster>,
 }
 
 impl Store {
@@ -45,10 +51,13 @@ impl Store {
             .with_user(&config.user)
             .with_password(config.password.expose())
             .with_database(&config.database);
+        let cluster = Cluster::of(&config.cluster, &config.database);
+        let settings = cluster.iter().flat_map(|_| cluster::SETTINGS);
         Self {
-            client,
+            client: settings.fold(client, |client, (name, value)| client.with_setting(name, value)),
             url: config.url.clone(),
             database: config.database.clone(),
+            cluster,
         }
     }
 
@@ -58,6 +67,24 @@ impl Store {
 
     pub fn database(&self) -> &str {
         &self.database
+    }
+
+    /// None for a single server.
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.as_ref()
+    }
+
+    /// `table`, of which every server has its own, such as `system.processes`: of all our servers.
+    pub fn of_all_servers(&self, table: &str) -> String {
+        self.cluster().map_or(table.to_owned(), |cluster| cluster.all_of(table))
+    }
+
+    /// Where the rows of `table` are stored, and what a statement that deletes them says after it.
+    pub fn stored(&self, table: &str) -> (String, String) {
+        match self.cluster() {
+            Some(cluster) => (Cluster::local(table), cluster.on()),
+            None => (table.to_owned(), String::new()),
+        }
     }
 
     /// Waits until the server answers. The error says which address was tried and for how long.
@@ -80,10 +107,14 @@ impl Store {
         }
     }
 
+    /// For what is asked outside our database, which may not be there.
+    pub fn server(&self) -> clickhouse::Client {
+        self.client.clone().with_database("system")
+    }
+
     /// One round trip, outside any database.
     pub async fn ping(&self) -> anyhow::Result<()> {
-        let client = self.client.clone().with_database("system");
-        client
+        self.server()
             .query("SELECT 1")
             .execute()
             .await

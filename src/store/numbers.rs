@@ -51,6 +51,52 @@ const LOOKUPS: [(&str, &str, &str); 5] = [
 const GROUP: &str = "multiIf({by:String} = 'unit', unit, {by:String} = 'role', role, {by:String} = 'tier', tier, \
     {by:String} = 'site', site, {by:String} = 'phase', phase, '')";
 
+/// A view reads with the rights of whoever created it, so that its readers need none on what lies under it.
+const DEFINER: &str = " DEFINER = CURRENT_USER SQL SECURITY DEFINER AS\n";
+
+/// Placeholders of numbers that can be asked about some of the people, how a filter is looked up, and what stands there without one. A lookup
+/// may hold placeholders that stand below it.
+const CHOICES: [(&str, &str, &str); 5] = [
+    // The ordinals of the persons of the window whom the filter leaves; `current_roster` and `split` are defined before it.
+    (
+        "{{chosen_set}}",
+        "(SELECT bitmapTransform(groupBitmapState(ordinal), split.1, split.2) FROM {{chosen_people}})",
+        "bitmapBuild(CAST([], 'Array(UInt64)'))",
+    ),
+    // Whether `user` is one of them.
+    (
+        "{{is_chosen_user}}",
+        "(NOT {{filtered}} OR user IN (SELECT user FROM {{chosen_people}}))",
+        "1",
+    ),
+    (
+        "{{chosen_people}}",
+        "(SELECT user, ordinal FROM roster WHERE system = {system:String} AND version = current_roster AND kind = 'person' \
+            AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to \
+            AND {{filtered}} AND {{chosen}})",
+        "",
+    ),
+    // Whether a roster row has, in each dimension that the filter names, one of the values that it gives.
+    (
+        "{{chosen}}",
+        "(NOT {{filtered}} OR arrayAll((d, v) -> has({filter:Array(Tuple(String, String))}, (d, v)) \
+            OR NOT has(tupleElement({filter:Array(Tuple(String, String))}, 1), d), ['unit', 'role', 'tier', 'site', 'phase'], \
+            [toString(unit), toString(role), toString(tier), toString(site), toString(phase)]))",
+        "1",
+    ),
+    ("{{filtered}}", FILTERED, "0"),
+];
+const FILTERED: &str = "notEmpty({filter:Array(Tuple(String, String))})";
+
+/// Names under which numbers ask for the part `withheld`, and of which groups.
+const WITHHELD: [(&str, &str); 4] = [
+    ("withheld", "{{group}}"),
+    ("withheld_of_all", "''"),
+    ("withheld_of_roles", "role"),
+    ("withheld_of_phases", "phase"),
+];
+const NONE_WITHHELD: &str = "CAST([], 'Array(Tuple(UInt32, UInt8, String))')";
+
 /// The ordinals of users who have several, and the one that each of them counts as.
 const SPLIT: &str = "(SELECT (groupArray(ordinal), groupArray(first)) FROM \
     (SELECT ordinal, min(ordinal) OVER (PARTITION BY user) AS first FROM split_users FINAL))";
@@ -60,8 +106,16 @@ const NO_SPLIT: &str = "(CAST([], 'Array(UInt64)'), CAST([], 'Array(UInt64)'))";
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
     pub by: Dimension,
+    /// Whether only some of the people are asked about: then `filter` is bound.
+    pub filtered: bool,
     /// Whether any user has several ordinals.
     pub split: bool,
+}
+
+/// The views of all numbers. In each of them what is told of too few people is suppressed.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    let stem = |file: &'static include_dir::File<'static>| file.path().file_stem()?.to_str();
+    NUMBERS.files().filter_map(stem)
 }
 
 /// Name and text of a number or of a part of numbers.
@@ -78,21 +132,31 @@ pub struct Numbers {
 
 impl Numbers {
     pub fn new(min_group_size: u32) -> anyhow::Result<Self> {
-        let mut texts = texts_of(&NUMBERS, min_group_size)?;
-        let parts = match NUMBERS.get_dir("parts") {
-            Some(folder) => texts_of(folder, min_group_size)?,
-            None => Vec::new(),
-        };
-        for (_, text) in &mut texts {
-            *text = parts.iter().fold(std::mem::take(text), fill);
-        }
+        let texts = texts_of(&NUMBERS, min_group_size)?;
+        let folder = NUMBERS.get_dir("parts").context("numbers without parts")?;
+        let mut parts = texts_of(folder, min_group_size)?;
+        let (_, withheld) = parts
+            .iter()
+            .find(|(name, _)| *name == WITHHELD[0].0)
+            .context("no part that withholds")?;
+        let withheld = withheld.clone();
+        parts.retain(|(name, _)| *name != WITHHELD[0].0);
+        parts.extend(WITHHELD.map(|(name, group)| (name, withheld.replace("{{group}}", group))));
         Ok(Self { texts, parts })
     }
 
     /// Name and `CREATE OR REPLACE VIEW` of each.
     pub fn views(&self) -> impl Iterator<Item = (&'static str, String)> {
         self.texts.iter().map(|(name, text)| {
+            let text = self.parts.iter().fold(text.clone(), fill);
+            let text = sets(text, |set| {
+                format!("if({FILTERED}, bitmapAnd({set}, chosen_set), {set})")
+            });
+            let text = CHOICES
+                .iter()
+                .fold(text, |text, (placeholder, lookup, _)| text.replace(placeholder, lookup));
             let text = text.replace("{{group}}", GROUP).replace("{{split}}", SPLIT);
+            let text = text.replacen(" AS\n", DEFINER, 1);
             let look_up =
                 |text: String, (placeholder, lookup, _): &(&str, &str, &str)| text.replace(placeholder, lookup);
             (*name, LOOKUPS.iter().fold(text, look_up))
@@ -111,7 +175,19 @@ impl Numbers {
             Dimension::Phase => "phase",
         };
         let sql = self.texts.iter().fold(sql.to_owned(), fill);
-        let sql = self.parts.iter().fold(sql, fill);
+        let sql = self.parts.iter().fold(sql, |sql, part| match part.0 {
+            name if !shape.filtered && WITHHELD.iter().any(|(withheld, _)| *withheld == name) => {
+                sql.replace(&format!("{{{{{name}}}}}"), NONE_WITHHELD)
+            }
+            _ => fill(sql, part),
+        });
+        let sql = sets(sql, |set| match shape.filtered {
+            true => format!("bitmapAnd({set}, chosen_set)"),
+            false => set.to_owned(),
+        });
+        let sql = CHOICES.iter().fold(sql, |sql, (placeholder, lookup, unfiltered)| {
+            sql.replace(placeholder, if shape.filtered { lookup } else { unfiltered })
+        });
         let sql = sql
             .replace("{{group}}", group)
             .replace("{{split}}", if shape.split { SPLIT } else { NO_SPLIT });
@@ -141,6 +217,21 @@ fn fill(sql: String, (name, text): &Text) -> String {
     } else {
         sql
     }
+}
+
+/// Replaces each `{{set of x}}`, where x is a column of states of sets of users, by what `make` makes of them all merged.
+fn sets(mut sql: String, make: impl Fn(&str) -> String) -> String {
+    const OPEN: &str = "{{set of ";
+    while let Some((before, column, after)) = sql
+        .split_once(OPEN)
+        .and_then(|(before, rest)| rest.split_once("}}").map(|(column, after)| (before, column, after)))
+    {
+        let set = make(&format!(
+            "bitmapTransform(groupBitmapMergeState({column}), split.1, split.2)"
+        ));
+        sql = format!("{before}{set}{after}");
+    }
+    sql
 }
 
 /// What follows `CREATE OR REPLACE VIEW … AS`; the whole of a part.

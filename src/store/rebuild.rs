@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::Store;
-use super::rollups::{RAW_COLUMNS, ROLLUPS, Rollup};
+use super::rollups::{RAW_COLUMNS, RAW_TABLES, ROLLUPS, Rollup};
 
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -81,8 +81,11 @@ async fn run(store: &Store, system: &str, zone: &str) -> anyhow::Result<()> {
     for rollup in &ROLLUPS {
         clear(store, system, rollup.table).await?;
     }
-    let sql = "SELECT DISTINCT toYYYYMM(time) AS month FROM events WHERE system = ? AND zone != ? ORDER BY month";
-    let months: Vec<u32> = store.client().query(sql).bind(system).bind(zone).fetch_all().await?;
+    let sql = "SELECT DISTINCT toYYYYMM(time) AS month FROM \
+        (SELECT time FROM events WHERE system = {system:String} AND zone != {zone:String} UNION ALL \
+         SELECT time FROM erased_events WHERE system = {system:String} AND zone != {zone:String}) ORDER BY month";
+    let months = store.client().query(sql).param("system", system).param("zone", zone);
+    let months: Vec<u32> = months.fetch_all().await?;
     progress.total = months.len() as u32;
     for month in months {
         for rollup in &ROLLUPS {
@@ -109,11 +112,14 @@ async fn clear(store: &Store, system: &str, table: &str) -> anyhow::Result<()> {
 }
 
 async fn derive(store: &Store, system: &str, zone: &str, month: u32, rollup: &Rollup) -> anyhow::Result<()> {
-    let events = format!(
-        "SELECT {RAW_COLUMNS}, toUInt8(1) AS rebuilt, toDate(time, {{zone:String}}) AS day, toHour(time, {{zone:String}}) AS hour \
-         FROM events FINAL \
-         WHERE system = {{system:String}} AND zone != {{zone:String}} AND toYYYYMM(time) = {{month:UInt32}}"
-    );
+    let events = RAW_TABLES.map(|raw| {
+        format!(
+            "SELECT {RAW_COLUMNS}, toUInt8(1) AS rebuilt, toDate(time, {{zone:String}}) AS day, toHour(time, {{zone:String}}) AS hour \
+             FROM {raw} \
+             WHERE system = {{system:String}} AND zone != {{zone:String}} AND toYYYYMM(time) = {{month:UInt32}}"
+        )
+    });
+    let events = events.join(" UNION ALL ");
     let (table, columns, rows) = (rollup.table, rollup.columns(), rollup.derived_from(&events));
     let sql = format!("INSERT INTO {table} ({columns}) SELECT {{system:String}}, {{zone:String}}, * FROM ({rows})");
     let query = store.client().query(&sql).with_setting("insert_deduplicate", "0");

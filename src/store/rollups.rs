@@ -29,6 +29,9 @@ pub struct Rollup {
 /// event in the zone that it is counted in.
 pub const RAW_COLUMNS: &str = "type, outcome, user, ordinal, feature";
 
+/// The tables that hold what was counted: the raw events, and what is left of those of erased users.
+pub const RAW_TABLES: [&str; 2] = ["events FINAL", "erased_events"];
+
 const fn key(column: &'static str, raw: &'static str) -> Key {
     Key { column, raw }
 }

@@ -159,8 +159,9 @@ impl Store {
         let current = match before {
             Some(current) if current.sha256 == sha256 => (current, false),
             before => {
-                let version = next_version(before.map(|before| before.version));
-                (self.write_roster(system, roster, version, sha256).await?, true)
+                let before = before.map(|before| before.version);
+                let versions = (before.unwrap_or(0), next_version(before));
+                (self.write_roster(system, roster, versions, sha256).await?, true)
             }
         };
         let (
@@ -182,7 +183,7 @@ impl Store {
         &self,
         system: &str,
         roster: &Roster,
-        version: u64,
+        (before, version): (u64, u64),
         sha256: String,
     ) -> anyhow::Result<RosterVersion> {
         let ordinals = Ordinals::new(self)
@@ -212,6 +213,19 @@ impl Store {
                 .await?;
         }
         insert.end().await?;
+        // The days of erased persons, whom no file may name any more.
+        let columns =
+            "system, user, ordinal, kind, unit, role, tier, site, phase, entitled_from, entitled_to, next_from, erased";
+        let erased = format!(
+            "INSERT INTO roster (version, {columns}) SELECT {{version:UInt64}}, {columns} FROM roster \
+             WHERE system = {{system:String}} AND version = {{before:UInt64}} AND erased"
+        );
+        let erased = self
+            .client()
+            .query(&erased)
+            .param("system", system)
+            .param("before", before);
+        erased.param("version", version).execute().await?;
         let written = RosterVersion {
             system: system.to_owned(),
             version,
@@ -223,7 +237,23 @@ impl Store {
         let mut insert = self.client().insert::<RosterVersion>("roster_versions").await?;
         insert.write(&written).await?;
         insert.end().await?;
+        self.forget_versions("roster", system, before).await?;
         Ok(written)
+    }
+
+    /// Removes the rows of versions older than `before`, which itself may still be asked about. In the background: nobody reads them.
+    pub(super) async fn forget_versions(&self, table: &str, system: &str, before: u64) -> anyhow::Result<()> {
+        let which = "system = {system:String} AND version < {before:UInt64}";
+        let query = |sql: &str| self.client().query(sql).param("system", system).param("before", before);
+        let old: u64 = query(&format!("SELECT count() FROM {table} WHERE {which}"))
+            .fetch_one()
+            .await?;
+        if old > 0 {
+            query(&format!("ALTER TABLE {table} DELETE WHERE {which}"))
+                .execute()
+                .await?;
+        }
+        Ok(())
     }
 }
 

@@ -46,8 +46,10 @@ impl Store {
         match before {
             Some(current) if current.sha256 == sha256 => Ok(imported(current.version, false)),
             before => {
-                let version = next_version(before.map(|before| before.version));
+                let before = before.map(|before| before.version);
+                let version = next_version(before);
                 self.write_trainings(system, trainings, version, sha256).await?;
+                self.forget_versions("training", system, before.unwrap_or(0)).await?;
                 Ok(imported(version, true))
             }
         }

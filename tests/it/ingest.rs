@@ -43,7 +43,7 @@ impl Worker {
     }
 
     /// SIGTERM; the exit code.
-    fn stop(&mut self) -> Option<i32> {
+    pub fn stop(&mut self) -> Option<i32> {
         self.signal(libc::SIGTERM);
         self.0.wait().unwrap().code()
     }

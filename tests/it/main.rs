@@ -6,13 +6,18 @@
 )]
 
 mod access;
+mod alerting;
 mod api;
 mod audit;
+mod backup;
 mod collector;
 #[path = "../common/mod.rs"]
 mod common;
 mod definitions;
+mod deploy;
+mod doctor;
 mod engine;
+mod erase;
 mod flows;
 mod harness;
 mod import;
@@ -24,10 +29,14 @@ mod oidc;
 mod ordinals;
 mod people;
 mod phases;
+mod privacy;
+mod reader;
 mod reconcile;
+mod reference;
 mod rejected;
 mod rows;
 mod simulate;
 mod standing;
+mod targets;
 mod up;
 mod wire;

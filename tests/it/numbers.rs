@@ -346,7 +346,7 @@ async fn every_answer_says_how_far_it_can_be_trusted() {
     assert_eq!(
         before["data_quality"],
         json!({"complete_through": null, "consumer_lag": null, "dead_letters": 2, "uncatalogued_click_share": 2.0 / 16.0,
-            "users_not_on_roster": 2, "rebuilding": false})
+            "users_not_on_roster": 2, "rebuilding": false, "provisional": false, "revision": 1, "changed_at": null})
     );
     api.execute(
         "INSERT INTO ingest_progress VALUES ('t', 0, 90, 100, '2026-10-05 00:00:00', 'w', '2026-10-05 00:00:00'), \
@@ -429,12 +429,36 @@ async fn the_views_say_what_the_api_says() {
     api.execute(reject).await;
     api.execute("INSERT INTO arrivals VALUES ('erp', '/erp', '2026-10-05 01:00:00', '2026-11-08 01:00:00', 1)")
         .await;
-    for (name, parameters) in own {
-        let view = format!("SELECT * FROM {name}({window}{parameters}) ORDER BY ALL");
+    // Numbers that cannot be asked about some of the people only.
+    let of_all = [
+        "data_quality",
+        "rejects_by_reason",
+        "paths",
+        "issues",
+        "training_effect",
+        "completeness",
+        "revisions",
+    ];
+    let filters = [vec![], vec![("unit", "Ops"), ("unit", "Sales")]];
+    let asked = own
+        .iter()
+        .flat_map(|number| filters.iter().map(move |filter| (number, filter)));
+    for ((name, parameters), filter) in asked {
+        let pairs: Vec<_> = filter
+            .iter()
+            .map(|pair| format!("{pair:?}").replace('"', "'"))
+            .collect();
+        let pairs = match of_all.contains(name) {
+            true if !filter.is_empty() => continue,
+            true => String::new(),
+            false => format!(", filter = [{}]", pairs.join(", ")),
+        };
+        let view = format!("SELECT * FROM {name}({window}{parameters}{pairs}) ORDER BY ALL");
         let question = numbers.question(
             &format!("SELECT * FROM {{{{{name}}}}} ORDER BY ALL"),
             Shape {
                 by: Dimension::Unit,
+                filtered: !filter.is_empty(),
                 split: false,
             },
         );
@@ -444,6 +468,7 @@ async fn the_views_say_what_the_api_says() {
             .param("from", "2026-10-01")
             .param("to", "2026-10-15")
             .param("by", "unit")
+            .param("filter", filter)
             .param("measure", "active")
             .param("steps", vec!["finance.发票", "finance.approve"])
             .param("within_s", 604_800)
@@ -478,7 +503,7 @@ async fn the_views_say_what_the_api_says() {
         };
         let seen = rows(api.fixture.store.client().query_raw(&view)).await;
         assert!(!seen.is_empty(), "{name}");
-        assert_eq!(rows(question).await, seen, "{name}");
+        assert_eq!(rows(question).await, seen, "{name} {filter:?}");
     }
 }
 

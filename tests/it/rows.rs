@@ -34,7 +34,7 @@ async fn rows_arrive_as_they_were_however_many_texts_they_have() {
     let zones = Zones::default();
     // Numbers of one, two and four bytes; the last of one and the first of two.
     for (batch, texts) in [1, 0x100, 0x101, 0x1_0000, 0x1_0001].into_iter().enumerate() {
-        let mut users = Users::new(Pseudonymizer::new(b"key"), 5);
+        let mut users = Users::new(Pseudonymizer::new(b"key"), 5, Default::default());
         let mut rows = Rows::with_room(Room::default());
         let count = texts + 3;
         for number in 0..count {

@@ -10,7 +10,8 @@ WITH
     {{zone}} AS current_zone,
     {{roster}} AS current_roster,
     {{split}} AS split,
-    {{periods}} AS periods
+    {{periods}} AS periods,
+    {{withheld}} AS withheld
 SELECT
     periods[period_number].1 AS period_from,
     periods[period_number].2 AS period_to,
@@ -20,7 +21,7 @@ SELECT
     if(suppressed, NULL, entitled_users) AS entitled,
     if(suppressed, NULL, active_users) AS active,
     if(suppressed OR entitled_users = 0, NULL, active_users / entitled_users) AS rate,
-    if(is_total, unentitled_users, NULL) AS unentitled
+    if(is_total AND NOT {{filtered}}, unentitled_users, NULL) AS unentitled
 FROM
 (
     SELECT
@@ -32,7 +33,8 @@ FROM
         toUInt64(any(active_set_size) - uniqExactIf(first_ordinal, is_active)) AS unentitled_users,
         entitled_users > 0 AND entitled_users < {{min_group_size}} AS too_small,
         too_small OR (NOT is_total AND 2 = row_number() OVER (PARTITION BY period_number, is_total ORDER BY too_small DESC, entitled_users, group_name)
-            AND 1 = sum(too_small) OVER (PARTITION BY period_number, is_total)) AS suppressed
+            AND 1 = sum(too_small) OVER (PARTITION BY period_number, is_total))
+            OR has(withheld, (period_number, is_total, group_name)) OR has(withheld, (period_number, 1, '')) AS suppressed
     FROM
     (
         SELECT
@@ -52,7 +54,7 @@ FROM
             FROM roster
             ARRAY JOIN periods AS period, arrayEnumerate(periods) AS period_number
             WHERE system = {system:String} AND version = current_roster
-                AND entitled_from < period.2 AND entitled_to > period.1 AND next_from >= period.2 AND entitled_from < entitled_to
+                AND entitled_from < period.2 AND entitled_to > period.1 AND next_from >= period.2 AND entitled_from < entitled_to AND {{chosen}}
         ) AS roster_of_period
         FULL JOIN
         (

@@ -17,6 +17,9 @@ WITH
     bitmapBuild(CAST([], 'Array(UInt64)')) AS nobody,
     {from:Date} - ({to:Date} - {from:Date}) AS before_from,
     greatest({from:Date}, {to:Date} - 28) AS late_from,
+    [({from:Date}, {to:Date}), (before_from, {from:Date})] AS periods,
+    {{withheld_of_roles}} AS withheld,
+    {{chosen_set}} AS chosen_set,
     split_days AS
     (
         SELECT local_date
@@ -42,7 +45,7 @@ WITH
                 entitled_to > {from:Date} AND entitled_from < {to:Date} AND next_from >= {to:Date} AS is_now,
                 entitled_to > before_from AND entitled_from < {from:Date} AND next_from >= {from:Date} AS is_before
             FROM roster
-            WHERE system = {system:String} AND version = current_roster AND kind = 'person' AND entitled_from < entitled_to
+            WHERE system = {system:String} AND version = current_roster AND kind = 'person' AND entitled_from < entitled_to AND {{chosen}}
         )
         GROUP BY GROUPING SETS ((role), ())
     )
@@ -78,8 +81,9 @@ FROM
         expected_now,
         clicks_now,
         adopted_now,
-        (expected_now > 0 AND expected_now < {{min_group_size}}) OR (entitled_now > 0 AND entitled_now < {{min_group_size}}) AS is_suppressed,
-        is_suppressed OR expected_before < {{min_group_size}} AS is_unknown_before,
+        (expected_now > 0 AND expected_now < {{min_group_size}}) OR (entitled_now > 0 AND entitled_now < {{min_group_size}})
+            OR arrayExists(w -> w.1 = 1 AND (w.2 = 1 OR has(roles_expected, w.3)), withheld) AS is_suppressed,
+        is_suppressed OR expected_before < {{min_group_size}} OR arrayExists(w -> w.1 = 2 AND (w.2 = 1 OR has(roles_expected, w.3)), withheld) AS is_unknown_before,
         if(clicks_now = 0, NULL, depth_now) AS median_clicks,
         expected_users_now / nullIf(expected_now, 0) AS breadth_now,
         expected_users_before / nullIf(expected_before, 0) AS breadth_before,
@@ -99,6 +103,7 @@ FROM
             any(feature_cadence) AS cadence,
             transform(cadence, ['monthly', 'quarterly', 'yearly'], [1, 3, 12], 0) AS cadence_months,
             any(feature_last) AS last_before,
+            any(roles) AS roles_expected,
             maxIf(people_now, expected.1) AS entitled_now,
             maxIf(bitmapAndCardinality(users_of_feature, set_now), expected.1) AS users_now,
             maxIf(bitmapAndCardinality(repeated_users, set_now), expected.1) AS adopted_now,
@@ -141,7 +146,7 @@ FROM
                     0, 0., '', toDate(0)
                 FROM
                 (
-                    SELECT feature, local_date AS day, if(empty(split.1), groupBitmapMergeState(users), bitmapTransform(groupBitmapMergeState(users), split.1, split.2)) AS used
+                    SELECT feature, local_date AS day, {{set of users}} AS used
                     FROM feature_users
                     WHERE system = {system:String} AND zone = current_zone AND local_date >= before_from AND local_date < {to:Date}
                     GROUP BY feature, local_date
@@ -151,6 +156,7 @@ FROM
                 SELECT toString(feature), 0, '', NULL, [], nobody, nobody, nobody, 0, 0., '', max(local_date)
                 FROM feature_users
                 WHERE system = {system:String} AND zone = current_zone AND local_date >= addMonths({to:Date}, -12) AND local_date < {from:Date}
+                    AND (NOT {{filtered}} OR bitmapHasAny(bitmapTransform(users, split.1, split.2), assumeNotNull(chosen_set)))
                 GROUP BY feature
                 UNION ALL
                 SELECT toString(feature), 0, '', NULL, [], nobody, nobody, nobody,
@@ -159,12 +165,12 @@ FROM
                 (
                     SELECT feature, clicks AS day_clicks
                     FROM feature_days FINAL
-                    WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date}
+                    WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date} AND {{is_chosen_user}}
                         AND local_date NOT IN (SELECT local_date FROM split_days)
                     UNION ALL
                     SELECT feature, sum(clicks)
                     FROM feature_days
-                    WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date}
+                    WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date} AND {{is_chosen_user}}
                         AND local_date IN (SELECT local_date FROM split_days)
                     GROUP BY feature, user, local_date
                 )

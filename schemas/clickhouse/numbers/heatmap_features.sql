@@ -9,6 +9,8 @@ WITH
     {{definition}} AS current_definition,
     {{roster}} AS current_roster,
     {{split}} AS split,
+    [({from:Date}, {to:Date})] AS periods,
+    {{withheld}} AS withheld,
     (
         SELECT groupArray((group_of_users, role_names, role_sizes, people, is_suppressed))
         FROM
@@ -19,7 +21,8 @@ WITH
                 groupArray(n) AS role_sizes,
                 sum(n) AS people,
                 people < {{min_group_size}} AS too_small,
-                too_small OR (2 = row_number() OVER (ORDER BY too_small DESC, people, group_of_users) AND 1 = sum(too_small) OVER ()) AS is_suppressed
+                too_small OR (2 = row_number() OVER (ORDER BY too_small DESC, people, group_of_users) AND 1 = sum(too_small) OVER ())
+                    OR has(withheld, (1, 0, group_of_users)) OR has(withheld, (1, 1, '')) AS is_suppressed
             FROM
             (
                 SELECT toString(place.1) AS group_of_users, toString(place.2) AS role_of_users, count() AS n
@@ -28,7 +31,7 @@ WITH
                     SELECT ({{group}}, role) AS place
                     FROM roster
                     WHERE system = {system:String} AND version = current_roster AND kind = 'person'
-                        AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to
+                        AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to AND {{chosen}}
                 )
                 GROUP BY place
             )
@@ -40,7 +43,7 @@ SELECT
     group_name,
     is_suppressed AS suppressed,
     NOT suppressed AND expected_people = 0 AS not_expected,
-    suppressed OR (expected_people > 0 AND expected_people < {{min_group_size}} AND expected_people < people) AS expected_hidden,
+    suppressed OR (expected_people > 0 AND (expected_people < {{min_group_size}} OR {{filtered}}) AND expected_people < people) AS expected_hidden,
     if(suppressed, NULL, users_of_group) AS users,
     if(suppressed, NULL, people) AS entitled,
     if(suppressed, NULL, users_of_group / people) AS breadth,
@@ -99,7 +102,7 @@ FROM
             SELECT transform(ordinal, split.1, split.2, ordinal) AS first_ordinal, {{group}} AS group_of_user, role, cityHash64(group_of_user, role) AS place_key
             FROM roster
             WHERE system = {system:String} AND version = current_roster AND kind = 'person'
-                AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to
+                AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to AND {{chosen}}
         ) AS people ON uses.first_ordinal = people.first_ordinal
         GROUP BY cityHash64(uses.feature), people.place_key
     )

@@ -5,6 +5,9 @@ WITH
     {{zone}} AS current_zone,
     {{roster}} AS current_roster,
     {{split}} AS split,
+    [({from:Date}, {to:Date})] AS periods,
+    {{withheld_of_all}} AS withheld,
+    {{chosen_set}} AS chosen_set,
     (
         SELECT count()
         FROM
@@ -12,19 +15,19 @@ WITH
             SELECT 1
             FROM roster
             WHERE system = {system:String} AND version = current_roster AND kind = 'person'
-                AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to
+                AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to AND {{chosen}}
             LIMIT {{min_group_size}}
         )
     ) AS entitled_users,
-    entitled_users > 0 AND entitled_users < {{min_group_size}} AS too_small
+    (entitled_users > 0 AND entitled_users < {{min_group_size}}) OR has(withheld, (1, 1, '')) AS too_small
 SELECT
     weekday,
     hour,
     sum(row_days) AS days,
     too_small AS suppressed,
-    if(too_small, NULL, sum(row_clicks)) AS clicks,
+    if(too_small OR {{filtered}}, NULL, sum(row_clicks)) AS clicks,
     if(too_small, NULL, sum(row_users)) AS users,
-    if(too_small OR days = 0, NULL, sum(row_clicks) / days) AS clicks_per_day,
+    if(too_small OR {{filtered}} OR days = 0, NULL, sum(row_clicks) / days) AS clicks_per_day,
     if(too_small OR days = 0, NULL, sum(row_users) / days) AS users_per_day
 FROM
 (
@@ -45,7 +48,7 @@ FROM
         GROUP BY local_date, local_hour
     )
     UNION ALL
-    SELECT toDayOfWeek(local_date) AS day_of_week, local_hour, 0, 0, bitmapCardinality(bitmapTransform(groupBitmapMergeState(users), split.1, split.2))
+    SELECT toDayOfWeek(local_date) AS day_of_week, local_hour, 0, 0, bitmapCardinality({{set of users}})
     FROM hour_users
     WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date}
     GROUP BY day_of_week, local_hour

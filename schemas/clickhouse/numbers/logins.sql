@@ -5,6 +5,8 @@ WITH
     {{zone}} AS current_zone,
     {{roster}} AS current_roster,
     {{split}} AS split,
+    [({from:Date}, {to:Date})] AS periods,
+    {{withheld}} AS withheld,
     (
         SELECT groupArrayIf(day, has(extra_days, day) OR (has(working_weekdays, toDayOfWeek(day)) AND NOT has(free_days, day)))
         FROM
@@ -49,7 +51,8 @@ FROM
         quantileExactInclusive(0.5)(login_days) AS median_days,
         entitled_users > 0 AND entitled_users < {{min_group_size}} AS too_small,
         too_small OR (NOT is_total AND 2 = row_number() OVER (PARTITION BY is_total ORDER BY too_small DESC, entitled_users, group_name)
-            AND 1 = sum(too_small) OVER (PARTITION BY is_total)) AS suppressed
+            AND 1 = sum(too_small) OVER (PARTITION BY is_total))
+            OR has(withheld, (1, is_total, group_name)) OR has(withheld, (1, 1, '')) AS suppressed
     FROM
     (
         SELECT max(row_group) AS group_of_user, max(row_ever) AS ever, sum(row_days) AS login_days
@@ -63,7 +66,7 @@ FROM
                 0 AS row_days
             FROM roster
             WHERE system = {system:String} AND version = current_roster AND kind = 'person'
-                AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to
+                AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to AND {{chosen}}
             UNION ALL
             SELECT arrayJoin(bitmapToArray(bitmapTransform(groupBitmapMergeState(users), split.1, split.2))), '', 0, 0, 1
             FROM day_users

@@ -5,12 +5,16 @@
 CREATE OR REPLACE VIEW retention AS
 WITH
     {{zone}} AS current_zone,
+    {{roster}} AS current_roster,
     {{split}} AS split,
+    [({from:Date}, {to:Date})] AS periods,
+    {{withheld_of_all}} AS withheld,
+    {{chosen_set}} AS chosen_set,
     {from:Date} + (7 - (toDayOfWeek({from:Date}) + 7 - {{week_start}}) % 7) % 7 AS first_day,
     intDiv(greatest(toInt32({to:Date} - first_day), 0), 7) AS week_count
 SELECT
     first_day + 7 * cohort_week AS cohort,
-    cohort_size > 0 AND cohort_size < {{min_group_size}} AS suppressed,
+    (cohort_size > 0 AND cohort_size < {{min_group_size}}) OR has(withheld, (1, 1, '')) AS suppressed,
     if(suppressed, NULL, cohort_size) AS size,
     if(suppressed, [], arrayMap(later -> bitmapAndCardinality(cohort_set, later.2), arraySort(later -> later.1, later_sets))) AS active,
     arrayMap(n -> n / nullIf(size, 0), active) AS shares
@@ -23,7 +27,7 @@ FROM
         groupArrayIf((week, week_set), week >= cohort_week) AS later_sets
     FROM
     (
-        SELECT week, bitmapTransform(groupBitmapMergeState(week_users), split.1, split.2) AS week_set
+        SELECT week, {{set of week_users}} AS week_set
         FROM
         (
             SELECT if(local_date < first_day, -1, toInt32(intDiv(toInt32(local_date - first_day), 7))) AS week, users AS week_users

@@ -10,6 +10,8 @@ WITH
     {{zone}} AS current_zone,
     if(current_zone = '', 'UTC', current_zone) AS timezone,
     {{roster}} AS current_roster,
+    [({from:Date}, {to:Date})] AS periods,
+    {{withheld}} AS withheld,
     toDateTime64({from:Date}, 3, timezone) AS from_time,
     toDateTime64({to:Date}, 3, timezone) AS to_time
 SELECT
@@ -22,7 +24,7 @@ SELECT
     if(suppressed, NULL, scores) AS scored,
     if(suppressed, NULL, good_scores) AS satisfied,
     if(suppressed OR scores = 0, NULL, good_scores / scores) AS rate,
-    if(is_total, unentitled_scores, NULL) AS unentitled
+    if(is_total AND NOT {{filtered}}, unentitled_scores, NULL) AS unentitled
 FROM
 (
     SELECT
@@ -37,7 +39,8 @@ FROM
         sum(too_small) OVER (PARTITION BY is_total) AS small_groups,
         sum(too_small * responding_users) OVER (PARTITION BY is_total) AS small_respondents,
         too_small OR (NOT is_total AND small_groups > 0 AND (small_groups = 1 OR small_respondents < {{min_group_size}})
-            AND 1 + small_groups = row_number() OVER (PARTITION BY is_total ORDER BY too_small DESC, responding_users = 0, responding_users, entitled_users, group_name)) AS suppressed
+            AND 1 + small_groups = row_number() OVER (PARTITION BY is_total ORDER BY too_small DESC, responding_users = 0, responding_users, entitled_users, group_name))
+            OR has(withheld, (1, is_total, group_name)) OR has(withheld, (1, 1, '')) AS suppressed
     FROM
     (
         SELECT
@@ -51,7 +54,7 @@ FROM
             SELECT user, kind = 'person' AS row_person, if(row_person, {{group}}, '') AS row_group, 1 AS row_listed, 0 AS row_scores, 0 AS row_good_scores
             FROM roster
             WHERE system = {system:String} AND version = current_roster
-                AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to
+                AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to AND {{chosen}}
             UNION ALL
             SELECT user, 0, '', 0, uniqExact(identity), uniqExactIf(identity, score >= 4)
             FROM events

@@ -8,6 +8,9 @@ WITH
     {{zone}} AS current_zone,
     {{roster}} AS current_roster,
     {{split}} AS split,
+    [({from:Date}, {to:Date})] AS periods,
+    {{withheld_of_all}} AS withheld,
+    {{chosen_set}} AS chosen_set,
     {from:Date} AS calendar_from,
     {to:Date} AS calendar_to,
     {{working_days}} AS working_days,
@@ -18,11 +21,11 @@ WITH
             SELECT 1
             FROM roster
             WHERE system = {system:String} AND version = current_roster AND kind = 'person'
-                AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to
+                AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to AND {{chosen}}
             LIMIT {{min_group_size}}
         )
     )) AS entitled_users,
-    entitled_users > 0 AND entitled_users < {{min_group_size}} AS suppressed
+    (entitled_users > 0 AND entitled_users < {{min_group_size}}) OR has(withheld, (1, 1, '')) AS suppressed
 SELECT
     grouping(working_day) = 1 AS is_total,
     working_day,
@@ -39,7 +42,7 @@ FROM
         groupBitmapMerge(day_set) AS users_of_28_days
     FROM
     (
-        SELECT local_date, bitmapTransform(groupBitmapMergeState(users), split.1, split.2) AS day_set
+        SELECT local_date, {{set of users}} AS day_set
         FROM day_users
         WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} - 27 AND local_date < {to:Date} AND activity = 'click'
         GROUP BY local_date

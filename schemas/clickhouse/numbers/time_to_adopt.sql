@@ -11,6 +11,8 @@ WITH
     {{definition}} AS current_definition,
     {{roster}} AS current_roster,
     {{split}} AS split,
+    [({from:Date}, {to:Date})] AS periods,
+    {{withheld_of_roles}} AS withheld,
     (
         SELECT
         (
@@ -33,7 +35,8 @@ FROM
         groupArrayIf((days_watched, adopters, waiting), adopters + waiting > 0) AS afters,
         sum(adopters + waiting) AS watched_people,
         sum(people) AS entitled_people,
-        (entitled_people > 0 AND entitled_people < {{min_group_size}}) OR (watched_people > 0 AND watched_people < {{min_group_size}}) AS too_small
+        (entitled_people > 0 AND entitled_people < {{min_group_size}}) OR (watched_people > 0 AND watched_people < {{min_group_size}})
+            OR has(withheld, (1, 1, '')) OR arrayExists(role -> has(withheld, (1, 0, role)), defined.1) AS too_small
     FROM
     (
         SELECT
@@ -58,12 +61,12 @@ FROM
                     empty(defined.1) OR has(defined.1, maxIf(toString(role), is_last)) AS is_expected
                 FROM
                 (
-                    SELECT ordinal, role, phase, entitled_from, entitled_to, entitled_to > {from:Date} AND next_from >= {to:Date} AS is_last
+                    SELECT ordinal, role, phase, entitled_from, entitled_to, entitled_to > {from:Date} AND next_from >= {to:Date} AS is_last, {{chosen}} AS is_chosen
                     FROM roster
                     WHERE system = {system:String} AND version = current_roster AND kind = 'person' AND entitled_from < {to:Date} AND entitled_from < entitled_to
                 )
                 GROUP BY first_ordinal
-                HAVING max(is_last)
+                HAVING max(is_last AND is_chosen)
             ) AS persons
             LEFT JOIN
             (

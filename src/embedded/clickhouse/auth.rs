@@ -1,4 +1,6 @@
-//! Who asks: one user, one password, in each of the forms that ClickHouse takes.
+//! Who asks: the owner or the reader, with user and password in each of the forms that ClickHouse takes.
+
+use std::sync::Arc;
 
 use axum::http::HeaderMap;
 use subtle::ConstantTimeEq;
@@ -6,15 +8,19 @@ use subtle::ConstantTimeEq;
 use crate::config::Secret;
 
 use super::error::DbError;
+use super::http::Interface;
 use super::input::Parameters;
+use super::reader::Reader;
+
+/// The owner of everything, or the reader of the numbers.
+#[derive(Clone)]
+pub enum Who {
+    Owner,
+    Reader(Arc<Reader>),
+}
 
 /// By header, HTTP basic authentication or URL, in the order in which ClickHouse looks.
-pub fn check(
-    expected_user: &str,
-    expected: &Secret,
-    headers: &HeaderMap,
-    parameters: &Parameters,
-) -> Result<(), DbError> {
+pub fn who_asks(interface: &Interface, headers: &HeaderMap, parameters: &Parameters) -> Result<Who, DbError> {
     let of_header = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let basic = || {
         let value = of_header("authorization")?;
@@ -29,11 +35,17 @@ pub fn check(
             (parameters.get("user").unwrap_or("default").to_owned(), get("password"))
         }),
     };
-    let same =
-        user.as_bytes().ct_eq(expected_user.as_bytes()) & password.as_bytes().ct_eq(expected.expose().as_bytes());
-    match bool::from(same) {
-        true => Ok(()),
-        false => Err(DbError::of(
+    let is = |expected_user: &str, expected: &Secret| {
+        let same =
+            user.as_bytes().ct_eq(expected_user.as_bytes()) & password.as_bytes().ct_eq(expected.expose().as_bytes());
+        bool::from(same)
+    };
+    if is(&interface.user, &interface.password) {
+        return Ok(Who::Owner);
+    }
+    match &interface.reader {
+        Some(reader) if is(&reader.user, &reader.password) => Ok(Who::Reader(Arc::clone(reader))),
+        _ => Err(DbError::of(
             516,
             "AUTHENTICATION_FAILED",
             &format!("{user}: Authentication failed: password is incorrect, or there is no user with such name."),

@@ -15,13 +15,14 @@ use tokio::sync::mpsc;
 
 use crate::config::Secret;
 
-use super::auth;
+use super::auth::{self, Who};
 use super::compression;
 use super::engine::{Count, Output};
 use super::error::DbError;
 use super::input::{InputBody, Parameters};
 use super::native;
 use super::pool::{InputData, Pool, Reply, Request};
+use super::reader::{self, Reader};
 use super::statement::Statement;
 
 /// Pieces of a body that may wait for the engine.
@@ -32,6 +33,7 @@ pub struct Interface {
     pub pool: Pool,
     pub user: String,
     pub password: Secret,
+    pub reader: Option<Arc<Reader>>,
     /// Of the engine, e.g. `26.7.2.1`.
     pub version: String,
 }
@@ -86,7 +88,7 @@ async fn answer(interface: &Interface, request: HttpRequest, query_id: &mut Stri
         *query_id = given.to_owned();
     }
     let headers = request.headers().clone();
-    auth::check(&interface.user, &interface.password, &headers, &parameters)?;
+    let who = auth::who_asks(interface, &headers, &parameters)?;
     if parameters.get("session_id").is_some_and(|id| !id.is_empty()) {
         return Err(DbError::not_implemented(
             "the embedded engine keeps no HTTP sessions (session_id)",
@@ -122,8 +124,10 @@ async fn answer(interface: &Interface, request: HttpRequest, query_id: &mut Stri
         settings: parameters.settings(),
         params: parameters.statement_params(),
         read_only,
+        who,
     };
     let (first, rest) = match statement {
+        Statement::Insert { .. } if matches!(request.who, Who::Reader(_)) => return Err(reader::denied("INSERT")),
         Statement::Insert { head, data, .. } => {
             let inline = request.sql.slice(data..);
             request.sql.truncate(head);

@@ -5,7 +5,7 @@
 //!   └─ auth, input, compression, native, error: ClickHouse's wire forms
 //! ```
 //!
-//! The engine has one user; who may ask is decided here.
+//! The engine has one user; who may ask, and what the reader may, is decided here.
 
 mod auth;
 mod compression;
@@ -15,6 +15,7 @@ mod http;
 mod input;
 mod native;
 mod pool;
+mod reader;
 mod statement;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -31,8 +32,9 @@ pub use self::engine::check_library;
 use self::engine::{Engine, Params};
 use self::http::Interface;
 use self::pool::Pool;
+use self::reader::Reader;
 
-/// `clickhouse.user` and `clickhouse.password` are the user and password it asks for.
+/// `clickhouse.user` and `clickhouse.password` are the user and password it asks for; `clickhouse.reader` may read the numbers.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Directory of the data [default: clickhouse in data_dir]
@@ -45,7 +47,7 @@ pub struct Args {
 
 /// Serves until `shutdown`. Prints `clickhouse: http://HOST:PORT` when it is ready.
 pub async fn run(mut config: Config, args: Args, shutdown: CancellationToken) -> anyhow::Result<()> {
-    config.clickhouse.read_password()?;
+    config.clickhouse.read_passwords()?;
     let data = args.data.unwrap_or_else(|| config.data_dir.join("clickhouse"));
     let data = std::path::absolute(&data).with_context(|| format!("directory {}", data.display()))?;
     let listen = args
@@ -56,6 +58,7 @@ pub async fn run(mut config: Config, args: Args, shutdown: CancellationToken) ->
     let settings = config.embedded.clone();
     let (engine, version) = tokio::task::spawn_blocking(move || open(&data, &settings)).await??;
     let interface = Arc::new(Interface {
+        reader: Reader::of(&config)?.map(Arc::new),
         pool: Pool::start(Arc::new(engine), config.embedded.connections)?,
         user: config.clickhouse.user,
         password: config.clickhouse.password,
@@ -112,6 +115,7 @@ fn engine_config(data: &Path, settings: &config::Embedded) -> String {
     <logger><log>{log}</log><size>10M</size><count>3</count></logger>
     <max_server_memory_usage>{max_memory_bytes}</max_server_memory_usage>
     <users_config>{users}</users_config>
+    <backups><allowed_path>{backups}/</allowed_path></backups>
     <profiles><default>
         <session_timezone>UTC</session_timezone>
         <async_insert>0</async_insert>
@@ -127,6 +131,7 @@ fn engine_config(data: &Path, settings: &config::Embedded) -> String {
 ",
         log = escape(data.join("engine.log")),
         users = escape(data.join("config.xml")),
+        backups = escape(data.join("backups")),
         timeout = *statement_timeout_ms as f64 / 1000.0,
     )
 }

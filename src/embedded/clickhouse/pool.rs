@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use bytes::{Buf, Bytes};
 use tokio::sync::mpsc;
 
+use super::auth::Who;
 use super::engine::{Connection, Engine, Output, Params};
 use super::error::DbError;
 
@@ -27,6 +28,7 @@ pub struct Request {
     pub params: Params,
     /// Refuse everything that writes.
     pub read_only: bool,
+    pub who: Who,
 }
 
 pub struct InputData {
@@ -168,13 +170,24 @@ fn execute(connection: &mut Connection, job: &mut Job) -> Result<(), DbError> {
 }
 
 fn prepare(connection: &mut Connection, request: &Request) -> Result<(), DbError> {
-    let mut set = |sql: String| connection.query(sql.as_bytes(), "Null", &Params::default()).map(|_| ());
+    let set = |connection: &mut Connection, sql: String| {
+        let done = connection.query(sql.as_bytes(), "Null", &Params::default());
+        done.map(|_| ())
+    };
     if let Some(database) = &request.database {
-        set(format!("USE `{}`", database.replace('\\', "\\\\").replace('`', "\\`")))?;
+        let database = database.replace('\\', "\\\\").replace('`', "\\`");
+        set(connection, format!("USE `{database}`"))?;
     }
-    if !request.settings.is_empty() {
-        let mut list = Vec::with_capacity(request.settings.len());
-        for (name, value) in &request.settings {
+    let settings = match &request.who {
+        Who::Owner => request.settings.clone(),
+        Who::Reader(reader) => {
+            set(connection, reader.limits())?;
+            reader.settings(&request.settings)?
+        }
+    };
+    if !settings.is_empty() {
+        let mut list = Vec::with_capacity(settings.len());
+        for (name, value) in &settings {
             if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
                 return Err(DbError::of(
                     115,
@@ -189,10 +202,15 @@ fn prepare(connection: &mut Connection, request: &Request) -> Result<(), DbError
                 value.replace('\\', "\\\\").replace('\'', "\\'")
             ));
         }
-        set(format!("SET {}", list.join(", ")))?;
+        set(connection, format!("SET {}", list.join(", ")))?;
     }
-    if request.read_only {
-        set("SET readonly = 2".to_owned())?;
+    match &request.who {
+        Who::Reader(reader) => {
+            set(connection, "SET readonly = 1".to_owned())?;
+            reader.admit(connection, &request.sql, &request.params)?;
+        }
+        Who::Owner if request.read_only => set(connection, "SET readonly = 2".to_owned())?,
+        Who::Owner => {}
     }
     Ok(())
 }

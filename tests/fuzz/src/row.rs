@@ -11,7 +11,7 @@ use uptake::pseudonym::Pseudonymizer;
 
 /// The row of an event must say what the event says.
 pub fn check(event: &Event<'_>) {
-    let users = &mut Users::new(Pseudonymizer::new(b"key"), 5);
+    let users = &mut Users::new(Pseudonymizer::new(b"key"), 5, Default::default());
     let user = users.of(&event.subject);
     let position = Position {
         partition: 7,

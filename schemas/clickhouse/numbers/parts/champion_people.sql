@@ -21,7 +21,7 @@ FROM
     SELECT user, transform(ordinal, split.1, split.2, ordinal) AS first_ordinal, {{group}} AS group_of_user
     FROM roster
     WHERE system = {system:String} AND version = current_roster AND kind = 'person'
-        AND entitled_from < calendar_to AND entitled_to > {month:Date} AND next_from >= calendar_to AND entitled_from < entitled_to
+        AND entitled_from < calendar_to AND entitled_to > {month:Date} AND next_from >= calendar_to AND entitled_from < entitled_to AND {{chosen}}
 ) AS people
 LEFT JOIN
 (

@@ -52,4 +52,4 @@ SELECT
         'returning') AS state
 FROM roster
 WHERE system = {system:String} AND version = current_roster AND kind = 'person'
-    AND entitled_from <= {on:Date} AND entitled_to > {on:Date}
+    AND entitled_from <= {on:Date} AND entitled_to > {on:Date} AND {{chosen}}

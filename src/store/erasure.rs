@@ -1,0 +1,333 @@
+//! Erasing users: what leads to a person goes, what was counted stays.
+//!
+//! 1. A tombstone is written. From then on ingest drops every event of the user from before the erasure, also one that is read again,
+//!    and forgets the user's ordinal; rosters and trainings leave the user's past out.
+//! 2. The user's ordinal is forgotten: nothing tells any more whose number stands in the sets of users.
+//! 3. What is told per user is moved to a random stand-in, without what leads to the event at its source, or deleted.
+//! 4. The connection between tombstone and stand-in is deleted.
+//!
+//! Every step may be repeated. Moving goes partition by partition: a partition that holds the stand-in has been moved. So an erasure that was cut
+//! off is taken up by the next one of the same user, where it stopped.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::Context;
+use clickhouse::Row;
+use clickhouse::query::Query;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+use rand::TryRngCore;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{INGEST_COMMENT, Store};
+use crate::pseudonym::{Pseudonym, Pseudonymizer, Tombstone};
+
+/// Workers read the tombstones every second; this is how long they have, and then the inserts that run.
+const WORKERS_LEARN: Duration = Duration::from_secs(4);
+const POLL: Duration = Duration::from_millis(50);
+/// The longest that an insert may run which had begun before.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Events of this long after the beginning count as those of before: none of the time that it takes keeps the old ordinal.
+const AHEAD_S: i64 = 60;
+
+/// What an erasure found and removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Erased {
+    /// Users of whom something was stored.
+    pub found: u64,
+    /// Users of whom nothing is known: never seen, or erased before.
+    pub unknown: u64,
+    /// Raw events that were removed.
+    pub events: u64,
+    /// Rows of one user's clicks on a day that have no user any more.
+    pub user_days: u64,
+    /// Roster rows that have no user any more.
+    pub roster_rows: u64,
+    /// Dates of trainings that were removed.
+    pub trainings: u64,
+}
+
+/// Before which time each erased user is not counted.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Tombstones(HashMap<Tombstone, i64>);
+
+impl Tombstones {
+    /// Milliseconds since 1970-01-01T00:00Z; what happened before does not count. `i64::MIN`: nothing was erased.
+    pub fn before_ms(&self, pseudonymizer: &Pseudonymizer, user: Pseudonym) -> i64 {
+        if self.0.is_empty() {
+            return i64::MIN;
+        }
+        let before = self.0.get(&pseudonymizer.tombstone(user));
+        before.copied().unwrap_or(i64::MIN)
+    }
+
+    /// The first day on which the user counts anew, of somebody who was erased.
+    pub fn first_day(&self, pseudonymizer: &Pseudonymizer, user: Pseudonym) -> Option<Date> {
+        let before = Timestamp::from_millisecond(self.before_ms(pseudonymizer, user)).ok()?;
+        Some(before.to_zoned_datetime(TimeZone::UTC).date())
+    }
+}
+
+#[derive(Row, Serialize, Deserialize)]
+struct TombstoneRow {
+    tombstone: [u8; 16],
+    /// Milliseconds since 1970-01-01T00:00Z.
+    before: i64,
+}
+
+#[derive(Row, Serialize, Deserialize)]
+struct ErasingRow {
+    tombstone: [u8; 16],
+    stand_in: [u8; 16],
+    /// Milliseconds since 1970-01-01T00:00Z.
+    begun_at: i64,
+}
+
+impl Store {
+    pub async fn tombstones(&self) -> anyhow::Result<Tombstones> {
+        let sql = "SELECT tombstone, max(before) AS before FROM erased GROUP BY tombstone";
+        let rows: Vec<TombstoneRow> = self.client().query(sql).fetch_all().await?;
+        Ok(Tombstones(
+            rows.into_iter()
+                .map(|row| (Tombstone(row.tombstone), row.before))
+                .collect(),
+        ))
+    }
+
+    /// Erases what is known of `users` until now.
+    pub async fn erase(&self, users: &[Pseudonym], pseudonymizer: &Pseudonymizer) -> anyhow::Result<Erased> {
+        let now = Timestamp::now();
+        let before = now.checked_add(AHEAD_S.seconds())?;
+        let tombstones: Vec<_> = users.iter().map(|&user| pseudonymizer.tombstone(user)).collect();
+        self.write_tombstones(&tombstones, before)
+            .await
+            .context("tombstones cannot be written")?;
+        let stand_ins = self
+            .stand_ins(&tombstones, now)
+            .await
+            .context("stand-ins cannot be written")?;
+        tokio::time::sleep(WORKERS_LEARN).await;
+        self.running_inserts_end().await?;
+        let erasure = Erasure {
+            store: self,
+            users,
+            stand_ins,
+            from: before.to_zoned_datetime(TimeZone::UTC).date(),
+        };
+        let erased = erasure.run().await?;
+        let open = "ALTER TABLE erasing DELETE WHERE has({tombstones:Array(String)}, hex(tombstone)) SETTINGS mutations_sync = 2";
+        let hex: Vec<_> = tombstones.iter().map(|tombstone| hex(&tombstone.0)).collect();
+        self.client().query(open).param("tombstones", hex).execute().await?;
+        Ok(erased)
+    }
+
+    async fn write_tombstones(&self, tombstones: &[Tombstone], before: Timestamp) -> anyhow::Result<()> {
+        let client = self.client().clone().with_setting("async_insert", "0");
+        let mut insert = client.insert::<TombstoneRow>("erased").await?;
+        for tombstone in tombstones {
+            let before = before.as_millisecond();
+            let tombstone = tombstone.0;
+            insert.write(&TombstoneRow { tombstone, before }).await?;
+        }
+        Ok(insert.end().await?)
+    }
+
+    /// The stand-in of each tombstone: that of an erasure which was cut off, or a new one.
+    async fn stand_ins(&self, tombstones: &[Tombstone], begun_at: Timestamp) -> anyhow::Result<Vec<[u8; 16]>> {
+        let open: Vec<ErasingRow> = self.client().query("SELECT ?fields FROM erasing").fetch_all().await?;
+        let open: HashMap<_, _> = open.into_iter().map(|row| (row.tombstone, row.stand_in)).collect();
+        let client = self.client().clone().with_setting("async_insert", "0");
+        let mut insert = client.insert::<ErasingRow>("erasing").await?;
+        let mut stand_ins = Vec::with_capacity(tombstones.len());
+        for &Tombstone(tombstone) in tombstones {
+            let stand_in = match open.get(&tombstone) {
+                Some(&stand_in) => stand_in,
+                None => {
+                    let stand_in = random()?;
+                    let begun_at = begun_at.as_millisecond();
+                    insert
+                        .write(&ErasingRow {
+                            tombstone,
+                            stand_in,
+                            begun_at,
+                        })
+                        .await?;
+                    stand_in
+                }
+            };
+            stand_ins.push(stand_in);
+        }
+        insert.end().await?;
+        Ok(stand_ins)
+    }
+
+    async fn running_inserts_end(&self) -> anyhow::Result<()> {
+        let sql = "SELECT query_id FROM system.processes WHERE startsWith(Settings['log_comment'], ?)";
+        let running = async || {
+            self.client()
+                .query(sql)
+                .bind(INGEST_COMMENT)
+                .fetch_all::<String>()
+                .await
+        };
+        let mut begun = running().await.context("system.processes cannot be read")?;
+        let ended = tokio::time::timeout(PATIENCE, async {
+            while !begun.is_empty() {
+                tokio::time::sleep(POLL).await;
+                let still = running().await?;
+                begun.retain(|id| still.contains(id));
+            }
+            anyhow::Ok(())
+        });
+        ended.await.with_context(|| {
+            format!(
+                "an insert into events has been running for {} s; try again",
+                PATIENCE.as_secs()
+            )
+        })?
+    }
+}
+
+/// One run for some users.
+struct Erasure<'a> {
+    store: &'a Store,
+    users: &'a [Pseudonym],
+    stand_ins: Vec<[u8; 16]>,
+    /// The first day on which somebody who comes back is entitled anew.
+    from: Date,
+}
+
+/// Users of rows that are moved, and the stand-in that each of them gets.
+const OURS: &str = "has({users:Array(String)}, hex(user))";
+const STAND_IN: &str =
+    "toFixedString(unhex(transform(hex(user), {users:Array(String)}, {stand_ins:Array(String)}, '')), 16)";
+
+impl Erasure<'_> {
+    async fn run(&self) -> anyhow::Result<Erased> {
+        let users = format!(
+            "SELECT uniqExact(user) FROM (SELECT user FROM ordinals WHERE {OURS} UNION ALL \
+            SELECT user FROM events WHERE {OURS} UNION ALL SELECT user FROM roster WHERE {OURS})"
+        );
+        let found = self.number(&users).await?;
+        let erased = Erased {
+            found,
+            unknown: self.users.len() as u64 - found,
+            events: self.count("events FINAL").await?,
+            user_days: self.count("feature_days").await?,
+            roster_rows: self.count("roster").await?,
+            trainings: self.count("training").await?,
+        };
+        self.remove("ordinals").await?;
+        self.move_splits().await?;
+        self.move_events().await?;
+        self.move_feature_days().await?;
+        self.move_roster().await?;
+        self.remove("training").await?;
+        Ok(erased)
+    }
+
+    /// The other ordinals of users who have several still count as their first one.
+    async fn move_splits(&self) -> anyhow::Result<()> {
+        self.execute(&format!(
+            "INSERT INTO split_users (user, ordinal) SELECT {STAND_IN} AS stand_in, ordinal FROM split_users FINAL \
+             WHERE {OURS} AND stand_in NOT IN (SELECT user FROM split_users)"
+        ))
+        .await
+        .context("split_users")?;
+        self.remove("split_users").await
+    }
+
+    async fn move_events(&self) -> anyhow::Result<()> {
+        let columns = "ordinal, type, outcome, feature, zone, local_date, local_hour";
+        self.execute(&format!(
+            "INSERT INTO erased_events (system, user, time, {columns}) \
+             SELECT system, {STAND_IN} AS stand_in, toStartOfFifteenMinutes(time) AS quarter, {columns} FROM events FINAL \
+             WHERE {OURS} AND (stand_in, toYYYYMM(time)) NOT IN (SELECT user, toYYYYMM(time) FROM erased_events)"
+        ))
+        .await
+        .context("erased_events")?;
+        self.remove("events").await
+    }
+
+    async fn move_feature_days(&self) -> anyhow::Result<()> {
+        let columns = "system, zone, rebuilt, feature, local_date";
+        self.execute(&format!(
+            "INSERT INTO feature_days ({columns}, user, clicks) SELECT {columns}, {STAND_IN} AS stand_in, sum(clicks) FROM feature_days \
+             WHERE {OURS} AND (stand_in, toYYYYMM(local_date)) NOT IN \
+                (SELECT user, toYYYYMM(local_date) FROM feature_days WHERE has({{stand_ins:Array(String)}}, hex(user))) \
+             GROUP BY {columns}, user"
+        ))
+        .await
+        .context("feature_days")?;
+        self.remove("feature_days").await
+    }
+
+    /// Only the newest roster of a system counts.
+    async fn move_roster(&self) -> anyhow::Result<()> {
+        let columns = "system, version, ordinal, kind, unit, role, tier, site, phase, entitled_from";
+        self.execute(&format!(
+            "INSERT INTO roster ({columns}, user, entitled_to, next_from, erased) \
+             SELECT {columns}, {STAND_IN} AS stand_in, least(entitled_to, {{from:Date}}) AS until, \
+                if(next_from >= {{from:Date}}, toDate('2149-06-06'), next_from) AS next, true \
+             FROM roster \
+             WHERE {OURS} AND entitled_from < {{from:Date}} \
+                AND (system, version) IN (SELECT system, max(version) FROM roster_versions GROUP BY system) \
+                AND stand_in NOT IN (SELECT user FROM roster)"
+        ))
+        .await
+        .context("roster")?;
+        self.remove("roster").await
+    }
+
+    async fn count(&self, table: &str) -> anyhow::Result<u64> {
+        self.number(&format!("SELECT count() FROM {table} WHERE {OURS}")).await
+    }
+
+    async fn number(&self, sql: &str) -> anyhow::Result<u64> {
+        Ok(self.query(sql).fetch_one().await?)
+    }
+
+    /// Rewrites the parts that hold rows of the users: a lightweight delete would only hide them.
+    async fn remove(&self, table: &str) -> anyhow::Result<()> {
+        // A mutation touches every part, so it is only started where there is something.
+        if self.count(table).await? == 0 {
+            return Ok(());
+        }
+        self.execute(&format!(
+            "ALTER TABLE {table} DELETE WHERE {OURS} SETTINGS mutations_sync = 2"
+        ))
+        .await
+        .with_context(|| format!("rows of {table} cannot be removed"))
+    }
+
+    async fn execute(&self, sql: &str) -> anyhow::Result<()> {
+        Ok(self.query(sql).execute().await?)
+    }
+
+    fn query(&self, sql: &str) -> Query {
+        let users: Vec<_> = self.users.iter().map(|user| hex(&user.0)).collect();
+        let stand_ins: Vec<_> = self.stand_ins.iter().map(|stand_in| hex(stand_in)).collect();
+        let query = self.store.client().query(sql);
+        query
+            .param("users", users)
+            .param("stand_ins", stand_ins)
+            .param("from", self.from.to_string())
+            .with_setting("insert_deduplicate", "0")
+    }
+}
+
+fn random() -> anyhow::Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    rand::rngs::OsRng
+        .try_fill_bytes(&mut bytes)
+        .context("random numbers of the operating system")?;
+    Ok(bytes)
+}
+
+/// As ClickHouse's `hex` writes it.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+}
