@@ -15,7 +15,7 @@ fail() { echo "dashboards: $*" >&2; exit 1; }
 unpacked() { # <Debian package> <a file in it>
     [ -e "$tools/debian/$2" ] && return
     echo "dashboards: fetching $1"
-    (cd "$tools" && apt-get download -qq "$1" && dpkg -x "$1"_*.deb debian && rm "$1"_*.deb) ||
+    (cd "$tools" && apt-get download -qq -o APT::Sandbox::User=root "$1" && dpkg -x "$1"_*.deb debian && rm "$1"_*.deb) ||
         fail "the Debian package $1 could not be fetched; \`apt-get update\` may help"
 }
 
