@@ -11,7 +11,7 @@ use super::state::Reason;
 use crate::definition::{Calendar, Metric};
 use crate::measure::gate::{ANSWERS, RESPONSE_RATE};
 use crate::measure::window::date_of;
-use crate::measure::{Dimension, Error, Reader, SystemContext, Window};
+use crate::measure::{Cut, Dimension, Error, Reader, SystemContext, Window};
 
 /// What a window says of one group, or why it says nothing.
 pub type Measured = Result<Rate, Reason>;
@@ -100,7 +100,7 @@ impl Rates<'_> {
                 for &window in windows {
                     let rows = self
                         .reader
-                        .rows(self.reader.about_groups(self.system, window, by, BREADTH));
+                        .rows(self.reader.about_people(self.system, window, &Cut::by(by), BREADTH));
                     all.insert(window, rows.await?.into_iter().map(told).collect());
                 }
             }
@@ -131,7 +131,9 @@ impl Rates<'_> {
             .map(|window| (window.from.to_string(), window.to.to_string()))
             .collect();
         let sql = format!("{ADOPTION}{WANTED}");
-        let question = self.reader.about_groups(self.system, Window { from, to }, by, &sql);
+        let question = self
+            .reader
+            .about_people(self.system, Window { from, to }, &Cut::by(by), &sql);
         let question = question.param("measure", measure).param("periods", periods);
         for row in self.reader.rows::<Row>(question).await? {
             let window = Window {
@@ -147,7 +149,7 @@ impl Rates<'_> {
     /// Working days with a login of those there are.
     async fn login_frequency(&self, by: Dimension, window: Window) -> Result<Groups, Error> {
         let sql = format!("{LOGINS}{WANTED}");
-        let question = self.reader.about_groups(self.system, window, by, &sql);
+        let question = self.reader.about_people(self.system, window, &Cut::by(by), &sql);
         let worked = days(window).filter(|day| self.calendar.is_working_day(*day)).count();
         let share = |mut row: Row| {
             row.told_rate = row.told_rate.filter(|_| worked > 0).map(|mean| mean / worked as f64);
@@ -164,7 +166,7 @@ impl Rates<'_> {
 
     async fn satisfaction(&self, by: Dimension, window: Window) -> Result<Groups, Error> {
         let sql = format!("{SATISFACTION}{WANTED}");
-        let question = self.reader.about_groups(self.system, window, by, &sql);
+        let question = self.reader.about_people(self.system, window, &Cut::by(by), &sql);
         let told = |row: ScoreRow| {
             let measured = match (row.entitled, row.scored, row.rate) {
                 _ if row.is_suppressed => Err(Reason::Suppressed),

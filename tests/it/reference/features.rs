@@ -11,7 +11,7 @@ use super::people::{Users, median, ratio};
 use super::world::{Deed, Event, Feature, Member, World, days};
 
 impl World {
-    /// Clicks on a feature in [from, to).
+    /// Clicks on a feature in [from, to) of everybody.
     fn clicks_on(&self, feature: &str, from: Date, to: Date) -> impl Iterator<Item = &Event> {
         self.events
             .iter()
@@ -40,7 +40,12 @@ impl World {
 
     /// M7 to M10.
     pub fn feature_ranking(&self, from: Date, to: Date) -> Value {
-        let mut features: Vec<_> = self
+        let world = if self.filter.is_empty() {
+            self
+        } else {
+            &self.alone(from, to)
+        };
+        let mut features: Vec<_> = world
             .features_of(from, to)
             .into_iter()
             .map(|(key, entry)| self.feature(key, entry, from, to))
@@ -64,7 +69,8 @@ impl World {
         let people = self.entitled(from, to);
         let expected = expected(entry, &people);
         let users = self.users_of(key, from, to);
-        let clicks = self.clicks_on(key, from, to).count();
+        let counts = |event: &&Event| self.filter.is_empty() || people.contains_key(event.user.as_str());
+        let clicks = self.clicks_on(key, from, to).filter(counts).count();
         let mut answer = json!({
             "feature": key, "catalogued": entry.is_some(), "suppressed": false, "unused": false, "declining": false,
             "breadth": null, "clicks": null, "depth": null, "previous_breadth": null, "change": null,
@@ -82,12 +88,12 @@ impl World {
         answer["clicks"] = json!(clicks);
 
         let mut on_days: BTreeMap<(&str, Date), usize> = BTreeMap::new();
-        for event in self.clicks_on(key, from, to) {
+        for event in self.clicks_on(key, from, to).filter(counts) {
             *on_days.entry((&event.user, event.day)).or_default() += 1;
         }
-        let mut counts: Vec<_> = on_days.values().copied().collect();
-        counts.sort_unstable();
-        answer["depth"] = json!(median(&counts));
+        let mut a_day: Vec<_> = on_days.values().copied().collect();
+        a_day.sort_unstable();
+        answer["depth"] = json!(median(&a_day));
         let late = from.max(to.saturating_sub(28.days()));
         let days_of = |user: &str| on_days.keys().filter(|(who, day)| *who == user && *day >= late).count();
         answer["adopted_users"] = json!(people.keys().filter(|user| days_of(user) >= 2).count());
@@ -110,7 +116,7 @@ impl World {
         } else {
             released_by(due)
         };
-        answer["unused"] = json!(entry.is_some() && out && self.clicks_on(key, due, to).next().is_none());
+        answer["unused"] = json!(entry.is_some() && out && !self.clicks_on(key, due, to).any(|event| counts(&event)));
 
         let before = from.saturating_sub(to - from);
         let expected_before = self::expected(entry, &self.entitled(before, from))

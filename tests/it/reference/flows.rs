@@ -215,7 +215,9 @@ impl World {
         let everybody = people.keys().copied().collect();
         let mut total = tell(&everybody, too_small(&everybody));
         let strangers = scores.iter().filter(|(user, _)| !on_roster.contains_key(**user));
-        total["unentitled_scored"] = json!(strangers.map(|(_, scores)| scores.len()).sum::<usize>());
+        if self.filter.is_empty() {
+            total["unentitled_scored"] = json!(strangers.map(|(_, scores)| scores.len()).sum::<usize>());
+        }
         json!({"groups": told.collect::<Vec<_>>(), "total": total})
     }
 

@@ -41,6 +41,13 @@ async fn the_api_answers_what_the_definitions_say() {
                 wrong.push(format!("{path}\n  {}", differences.join("\n  ")));
             }
         }
+        for (path, expected) in filtered_questions(&world, seed) {
+            let answer = api.ok(&format!("/systems/erp/{path}")).await;
+            let differences = compare::differences(&compare::as_far_as_told(&expected, &answer), &answer);
+            if !differences.is_empty() {
+                wrong.push(format!("{path}\n  {}", differences.join("\n  ")));
+            }
+        }
         assert!(
             wrong.is_empty(),
             "world {seed}, of {}:\n{}",
@@ -167,6 +174,68 @@ fn questions(world: &World, seed: u64) -> Vec<(String, Value)> {
         questions.push((format!("phases?on={on}&days=100"), world.phase_comparison(on, 100)));
     }
     questions
+}
+
+/// The same of some of the people.
+fn filtered_questions(world: &World, seed: u64) -> Vec<(String, Value)> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let rng = &mut rng;
+    let mut questions = Vec::new();
+    for _ in 0..6 {
+        let filter = filter(world, rng);
+        let asked: String = filter.iter().map(|(by, value)| format!("&{by}={value}")).collect();
+        let world = world.asked_about(&filter);
+        let (from, to) = window(rng);
+        let alone = world.alone(from, to);
+        let days = format!("from={from}&to={to}{asked}");
+        let by = BY.choose(rng).unwrap();
+        questions.push((
+            format!("adoption?{days}&by={by}"),
+            world.adoption(from, to, by, "active", None),
+        ));
+        questions.push((format!("logins?{days}&by={by}"), world.logins(from, to, by)));
+        questions.push((format!("satisfaction?{days}&by={by}"), world.satisfaction(from, to, by)));
+        questions.push((
+            format!("heatmap/features?{days}&by=role"),
+            world.feature_heatmap(from, to, "role"),
+        ));
+        questions.push((format!("features?{days}"), world.feature_ranking(from, to)));
+        questions.push((format!("stickiness?{days}"), alone.stickiness(from, to)));
+        questions.push((format!("retention?{days}"), alone.retention(from, to)));
+        questions.push((format!("heatmap/hours?{days}"), alone.hours(from, to)));
+        let steps: Vec<_> = world
+            .catalogue()
+            .choose_multiple(rng, 2)
+            .map(|feature| feature.key.as_str())
+            .collect();
+        let path = format!("funnels?{days}&steps={}&within=48h", steps.join(","));
+        questions.push((path, alone.funnel(from, to, &steps, 48)));
+        questions.push((
+            format!("features/{}/time-to-adopt?{days}", steps[1]),
+            world.time_to_adopt(from, to, steps[1]),
+        ));
+        let on = from.saturating_add(20.days());
+        questions.push((format!("lifecycle?on={on}&by={by}{asked}"), world.lifecycle(on, by)));
+        let month = Date::constant(2026, 10, 1);
+        questions.push((
+            format!("champions?month=2026-10&by={by}{asked}"),
+            world.champions(month, by),
+        ));
+    }
+    questions
+}
+
+/// One or two dimensions, sometimes with two values.
+fn filter(world: &World, rng: &mut ChaCha8Rng) -> Vec<(&'static str, String)> {
+    let value = |by: &'static str, rng: &mut ChaCha8Rng| (by, world.roster.choose(rng).unwrap().groups[by].clone());
+    let dimensions = rng.random_range(1..=2);
+    let dimensions: Vec<_> = BY.choose_multiple(rng, dimensions).copied().collect();
+    let mut filter: Vec<_> = dimensions.into_iter().map(|by| value(by, rng)).collect();
+    if rng.random_bool(0.3) {
+        let other = value(filter[0].0, rng);
+        filter.extend((other != filter[0]).then_some(other));
+    }
+    filter
 }
 
 /// Mostly a few weeks; sometimes a day, or nearly everything.

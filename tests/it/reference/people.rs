@@ -6,6 +6,7 @@ use jiff::ToSpan;
 use jiff::civil::{Date, Weekday};
 use serde_json::{Value, json};
 
+use super::BY;
 use super::world::{Deed, Event, FIRST, Member, World, days};
 
 pub type Users<'a> = BTreeSet<&'a str>;
@@ -36,11 +37,45 @@ impl World {
         valid.map(|row| (row.user.as_str(), row)).collect()
     }
 
-    /// M1: the persons of `rows`.
-    pub fn entitled(&self, from: Date, to: Date) -> BTreeMap<&str, &Member> {
+    /// M1: the persons among [`Self::rows`].
+    pub fn persons(&self, from: Date, to: Date) -> BTreeMap<&str, &Member> {
         let mut rows = self.rows(from, to);
         rows.retain(|_, row| row.person);
         rows
+    }
+
+    /// Those of them whom the question is about.
+    pub fn entitled(&self, from: Date, to: Date) -> BTreeMap<&str, &Member> {
+        let meets = |row: &Member| {
+            BY.iter().all(|by| {
+                let mut values = self
+                    .filter
+                    .iter()
+                    .filter(|(name, _)| name == by)
+                    .map(|(_, value)| value)
+                    .peekable();
+                values.peek().is_none() || values.any(|value| *value == row.groups[by])
+            })
+        };
+        let mut persons = self.persons(from, to);
+        persons.retain(|_, row| meets(row));
+        persons
+    }
+
+    /// The same world about persons with one of the values in each dimension, as far as numbers look at the roster.
+    pub fn asked_about(&self, filter: &[(&'static str, String)]) -> Self {
+        Self {
+            filter: filter.to_vec(),
+            ..self.clone()
+        }
+    }
+
+    /// Without the events of others.
+    pub fn alone(&self, from: Date, to: Date) -> Self {
+        let mut world = self.clone();
+        let people = self.entitled(from, to);
+        world.events.retain(|event| people.contains_key(event.user.as_str()));
+        world
     }
 
     /// Nobody, or enough to be shown.
@@ -110,7 +145,9 @@ impl World {
         let everybody = people.keys().copied().collect();
         let mut total = self.told_of_all(&everybody, tell);
         let on_roster = self.rows(from, to);
-        total["unentitled_active"] = json!(active.iter().filter(|user| !on_roster.contains_key(*user)).count());
+        if self.filter.is_empty() {
+            total["unentitled_active"] = json!(active.iter().filter(|user| !on_roster.contains_key(*user)).count());
+        }
         let mut answer = json!({"groups": self.told_by_group(by, &self.groups(&people, by), tell), "total": total});
         if let Some(grain) = grain {
             let mut periods = Vec::new();

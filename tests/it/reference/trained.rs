@@ -26,7 +26,7 @@ impl World {
 
     /// Of the top tenth by active working days in [from, to), and of a breadth of three quarters of what the role expects.
     fn leaders(&self, from: Date, to: Date) -> BTreeSet<String> {
-        let people = self.entitled(from, to);
+        let people = self.persons(from, to);
         let active_days = |user: &str| {
             let clicks = self
                 .events

@@ -73,6 +73,7 @@ pub struct Event {
     pub deed: Deed,
 }
 
+#[derive(Clone)]
 pub struct World {
     pub zone: &'static str,
     /// 1 = Monday.
@@ -86,6 +87,8 @@ pub struct World {
     pub trainings: BTreeMap<String, Date>,
     pub events: Vec<Event>,
     pub min_group_size: u64,
+    /// Whom a question is about: persons with one of the values in each dimension that is named; everybody where none is.
+    pub filter: Vec<(&'static str, String)>,
 }
 
 impl World {
@@ -115,6 +118,7 @@ impl World {
             trainings: BTreeMap::new(),
             events: Vec::new(),
             min_group_size: rng.random_range(2..=5),
+            filter: Vec::new(),
         };
         let extra: BTreeSet<_> = (0..4)
             .map(|_| day(rng))
