@@ -149,7 +149,7 @@ impl Numbers {
     pub fn views(&self) -> impl Iterator<Item = (&'static str, String)> {
         self.texts.iter().map(|(name, text)| {
             let text = self.parts.iter().fold(text.clone(), fill);
-            let text = sets(text, |set| {
+            let text = sets(text, true, |set| {
                 format!("if({FILTERED}, bitmapAnd({set}, chosen_set), {set})")
             });
             let text = CHOICES
@@ -181,7 +181,7 @@ impl Numbers {
             }
             _ => fill(sql, part),
         });
-        let sql = sets(sql, |set| match shape.filtered {
+        let sql = sets(sql, shape.split, |set| match shape.filtered {
             true => format!("bitmapAnd({set}, chosen_set)"),
             false => set.to_owned(),
         });
@@ -219,16 +219,19 @@ fn fill(sql: String, (name, text): &Text) -> String {
     }
 }
 
-/// Replaces each `{{set of x}}`, where x is a column of states of sets of users, by what `make` makes of them all merged.
-fn sets(mut sql: String, make: impl Fn(&str) -> String) -> String {
+/// Replaces each `{{set of x}}`, where x is a column of states of sets of users, by what `make` makes of them all merged, `split` users as one.
+fn sets(mut sql: String, split: bool, make: impl Fn(&str) -> String) -> String {
     const OPEN: &str = "{{set of ";
     while let Some((before, column, after)) = sql
         .split_once(OPEN)
         .and_then(|(before, rest)| rest.split_once("}}").map(|(column, after)| (before, column, after)))
     {
-        let set = make(&format!(
-            "bitmapTransform(groupBitmapMergeState({column}), split.1, split.2)"
-        ));
+        let merged = format!("groupBitmapMergeState({column})");
+        let set = match split {
+            true => format!("bitmapTransform({merged}, split.1, split.2)"),
+            false => merged,
+        };
+        let set = make(&set);
         sql = format!("{before}{set}{after}");
     }
     sql

@@ -56,7 +56,7 @@ def adoption_stat(field):
 
 
 def complete_through(q):
-    # A window answers for its own days only; one that has not begun to end tells how far counting is.
+    # The API says no more than the end of the window; one that ends later tells how far counting is.
     ahead = str(date.fromisoformat(q.v["to"]) + timedelta(days=60))
     text = q.at("adoption", **{"from": q.v["from"], "to": ahead})["data_quality"]["complete_through"]
     return [[About(datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() * 1000)]]

@@ -53,8 +53,3 @@ def expand(sql, values):
     if "$" in filled:
         raise Wrong(f"a macro or a variable that is not filled in stands in: {filled}")
     return filled
-
-
-def panel_sql(panel):
-    """Every query of a panel, by its refId."""
-    return {target["refId"]: target for target in panel["targets"]}

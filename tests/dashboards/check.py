@@ -79,6 +79,7 @@ def every_choice(board):
 def from_clickhouse(board, clickhouse, values, api):
     """Frames to draw by panel id, and how many answers were compared."""
     frames, compared = {}, 0
+    api.kept.clear()
     question = answers.Question(api, values)
     for panel in board.panels:
         of_panel = []

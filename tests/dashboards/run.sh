@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Starts everything in a temporary directory with a simulated company, and Prometheus beside it; checks every dashboard against them (check.py), and
-# draws it with Grafana's own components into docs/images (draw/). What it needs is fetched into .cache/dashboards; Chromium, being a browser with many
-# parts, is installed by apt where it is missing.
+# draws it with Grafana's own components into docs/images (draw/). Prometheus is from `make tools`; what else it needs is fetched into
+# .cache/dashboards, except Chromium, a browser of many parts, which apt installs where it is missing.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../.."
@@ -15,7 +15,7 @@ fail() { echo "dashboards: $*" >&2; exit 1; }
 unpacked() { # <Debian package> <a file in it>
     [ -e "$tools/debian/$2" ] && return
     echo "dashboards: fetching $1"
-    (cd "$tools" && apt-get download -qq "$1" && dpkg -x "$1"_*.deb debian && rm "$1"_*.deb) ||
+    (cd "$tools" && apt-get download -qq -o APT::Sandbox::User=root "$1" && dpkg -x "$1"_*.deb debian && rm "$1"_*.deb) ||
         fail "the Debian package $1 could not be fetched; \`apt-get update\` may help"
 }
 
@@ -44,7 +44,6 @@ npm_packages() {
 
 mkdir -p "$tools"
 chromium
-unpacked prometheus usr/bin/prometheus
 unpacked fonts-droid-fallback usr/share/fonts/truetype/droid/DroidSansFallbackFull.ttf
 python_packages
 npm_packages
@@ -52,6 +51,9 @@ npm_packages
 dir=$(mktemp -d)
 export UPTAKE__DATA_DIR=$dir/data UPTAKE__API__LISTEN=127.0.0.1:0 UPTAKE__OPS__LISTEN=127.0.0.1:0
 export UPTAKE__EMBEDDED__KAFKA_PORT=0 UPTAKE__EMBEDDED__CLICKHOUSE_PORT=0
+# Grafana's user, who may read the views of the numbers and nothing under them.
+export READER=reader READER_PASSWORD=read-only
+export UPTAKE__CLICKHOUSE__PASSWORD=owner UPTAKE__CLICKHOUSE__READER__USER=$READER UPTAKE__CLICKHOUSE__READER__PASSWORD=$READER_PASSWORD
 export UPTAKE__API__LIMITS__QUESTIONS_PER_SECOND=0 UPTAKE__API__LIMITS__REFUSALS_PER_SECOND=0
 children=()
 stop() {
@@ -72,7 +74,7 @@ global: {scrape_interval: 1s}
 scrape_configs: [{job_name: uptake, static_configs: [{targets: ["$(address ops)"]}]}]
 END
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-"$tools/debian/usr/bin/prometheus" --config.file="$dir/prometheus.yml" --storage.tsdb.path="$dir/prometheus" \
+.cache/prometheus/usr/bin/prometheus --config.file="$dir/prometheus.yml" --storage.tsdb.path="$dir/prometheus" \
     --web.listen-address="127.0.0.1:$port" >"$dir/prometheus.log" 2>&1 &
 children=($! "${children[@]}")
 began=$(date +%s)

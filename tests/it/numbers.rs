@@ -392,6 +392,17 @@ async fn a_system_with_fewer_people_than_a_group_must_have_shows_nobody() {
 }
 
 #[tokio::test]
+async fn a_dashboard_offers_a_system_as_its_newest_definition_says() {
+    let api = company().await;
+    let newest = DEFINITION.replace("Corporate ERP", "ERP of all").replace("name: Pilot", "name: First");
+    assert_eq!(api.put("/systems/erp", "application/yaml", &newest).await.0, 200);
+    let sql = "SELECT count() FROM system_list WHERE (system, title, timezone, first_weekday, min_group_size) \
+        = ('erp', 'ERP of all', 'Asia/Shanghai', 1, 3) AND defined_phases = [('pilot', 'First', toDate('2026-09-01'), NULL)]";
+    assert_eq!(api.fixture.number(sql).await, 1);
+    assert_eq!(api.fixture.number("SELECT count() FROM system_list").await, 1);
+}
+
+#[tokio::test]
 async fn the_views_say_what_the_api_says() {
     let api = company().await;
     let numbers = Numbers::new(3).unwrap();
@@ -422,7 +433,8 @@ async fn the_views_say_what_the_api_says() {
         ("revisions", ""),
     ];
     let known: Vec<_> = numbers.views().map(|(name, _)| name).collect();
-    assert_eq!(known.len(), own.len(), "{known:?}");
+    // And system_list, which has no parameters.
+    assert_eq!(known.len(), own.len() + 1, "{known:?}");
     let reject = "INSERT INTO rejects VALUES ('usage.events', 0, 7, '2026-10-05 01:00:00', 'erp', 'invalid_json')";
     api.execute(reject).await;
     api.execute("INSERT INTO arrivals VALUES ('erp', '/erp', '2026-10-05 01:00:00', '2026-11-08 01:00:00', 1)")

@@ -113,8 +113,8 @@ function Stat({ panel, frames, width, height }) {
 
 function Bars({ panel, frames, width, height }) {
   const values = displayValues(panel, frames);
-  const alignmentFactors = getDisplayValueAlignmentFactors(values.map(({ display }) => display));
-  const { displayMode, orientation, valueMode, namePlacement, showUnfilled } = panel.options;
+  const alignmentFactors = getDisplayValueAlignmentFactors(values);
+  const { displayMode, orientation, valueMode, namePlacement, showUnfilled, maxVizHeight } = panel.options;
   return values.map(({ display, field }, i) => (
     <div key={i} style={{ marginBottom: 8 }}>
       <BarGauge
@@ -124,7 +124,7 @@ function Bars({ panel, frames, width, height }) {
         text={{}}
         theme={theme}
         width={width}
-        height={height / values.length - 8}
+        height={Math.min(height / values.length - 8, maxVizHeight)}
         itemSpacing={8}
         alignmentFactors={alignmentFactors}
         {...{ displayMode, orientation, showUnfilled, namePlacement, valueDisplayMode: valueMode }}
@@ -200,6 +200,8 @@ function Head({ dashboard, fetched }) {
 }
 
 window.draw = async (dashboard, fetched) => {
+  // Components measure texts when they are made.
+  await Promise.all([400, 500].map((weight) => document.fonts.load(`${weight} 14px Inter`)));
   const frames = {};
   for (const panel of dashboard.panels) {
     frames[panel.id] = await framesOf(panel, fetched.panels[panel.id]);
