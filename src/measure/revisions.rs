@@ -115,7 +115,10 @@ FROM {{revisions}}";
 /// Answers about the same months are many, changes of final months few: what was found is believed for some seconds. A new definition or roster
 /// is seen at once.
 #[derive(Default)]
-pub struct Known(Mutex<HashMap<(String, u64, u64, Window), (Instant, Changes)>>);
+pub struct Known(Mutex<HashMap<Asked, (Instant, Changes)>>);
+
+/// System, version of its definition and of its roster, window.
+type Asked = (String, u64, u64, Window);
 
 const BELIEVED: Duration = Duration::from_secs(10);
 const KNOWN_AT_MOST: usize = 1_000;

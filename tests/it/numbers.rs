@@ -394,7 +394,9 @@ async fn a_system_with_fewer_people_than_a_group_must_have_shows_nobody() {
 #[tokio::test]
 async fn a_dashboard_offers_a_system_as_its_newest_definition_says() {
     let api = company().await;
-    let newest = DEFINITION.replace("Corporate ERP", "ERP of all").replace("name: Pilot", "name: First");
+    let newest = DEFINITION
+        .replace("Corporate ERP", "ERP of all")
+        .replace("name: Pilot", "name: First");
     assert_eq!(api.put("/systems/erp", "application/yaml", &newest).await.0, 200);
     let sql = "SELECT count() FROM system_list WHERE (system, title, timezone, first_weekday, min_group_size) \
         = ('erp', 'ERP of all', 'Asia/Shanghai', 1, 3) AND defined_phases = [('pilot', 'First', toDate('2026-09-01'), NULL)]";

@@ -7,6 +7,7 @@
 -- Sets of users come from feature_users, one for each day; folding them keeps who was seen and who was seen again. Depth needs the clicks of each user and
 -- day. The key of feature_days begins with the day, so FINAL has to merge next to nothing and costs a tenth of a GROUP BY. Only a day that was counted
 -- under another zone in part has rows that FINAL keeps apart (`rebuilt`); those days are grouped.
+-- These sets hold everybody also where a filter asks about some: they only meet sets of people, and those whom it leaves in the window before are others.
 -- Suppressed (numbers NULL): fewer than {{min_group_size}} people expected, or entitled at all. Without any roster clicks and depth are shown.
 CREATE OR REPLACE VIEW features AS
 WITH
@@ -146,7 +147,7 @@ FROM
                     0, 0., '', toDate(0)
                 FROM
                 (
-                    SELECT feature, local_date AS day, {{set of users}} AS used
+                    SELECT feature, local_date AS day, if(empty(split.1), groupBitmapMergeState(users), bitmapTransform(groupBitmapMergeState(users), split.1, split.2)) AS used
                     FROM feature_users
                     WHERE system = {system:String} AND zone = current_zone AND local_date >= before_from AND local_date < {to:Date}
                     GROUP BY feature, local_date
