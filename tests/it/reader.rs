@@ -76,6 +76,7 @@ fn argument(name: &str) -> &'static str {
     match name {
         "from" | "month" => "'2026-10-01'",
         "to" | "until" | "on" | "through" => "'2026-11-01'",
+        "filter" => "[]",
         "days" => "30",
         "within_s" => "3600",
         "steps" => "['a', 'b']",
@@ -96,8 +97,12 @@ async fn the_reader_reads_every_number() {
             .map(|(name, _)| format!("{name} = {}", argument(name)))
             .collect();
         let parameters = parameters.into_iter().collect::<Vec<_>>().join(", ");
-        let plain = format!("SELECT * FROM {name}({parameters})");
-        let named = format!("SELECT count() AS n FROM {database}.{name}({parameters}) FORMAT JSON");
+        let parameters = match parameters.is_empty() {
+            true => String::new(),
+            false => format!("({parameters})"),
+        };
+        let plain = format!("SELECT * FROM {name}{parameters}");
+        let named = format!("SELECT count() AS n FROM {database}.{name}{parameters} FORMAT JSON");
         assert!(!installation.answered(&[], &named).await.is_empty());
         installation.answered(&[("default_format", "Native")], &plain).await;
         count += 1;
@@ -108,7 +113,7 @@ async fn the_reader_reads_every_number() {
 #[tokio::test]
 async fn the_reader_asks_as_dashboards_do() {
     let installation = installation().await;
-    let adoption = "adoption(system = 'erp', from = '2026-10-01', to = '2026-11-01', by = 'unit', measure = 'active', grain = 'day')";
+    let adoption = "adoption(system = 'erp', from = '2026-10-01', to = '2026-11-01', by = 'unit', measure = 'active', grain = 'day', filter = [])";
     let grafana = [
         ("max_execution_time", "60"),
         ("default_format", "Native"),
