@@ -54,9 +54,10 @@ pub fn isolate(config: &mut Config, kafka: &str, clickhouse: &str) {
     config.clickhouse.database = format!("test_{name}");
 }
 
-/// The program with what `config` says about places in its environment.
+/// The program with what `config` says about places, and about what the schema depends on, in its environment.
 pub fn program(config: &Config) -> Command {
     let mut program = Command::new(PROGRAM);
+    let retention = &config.retention;
     let settings = [
         ("DATA_DIR", config.data_dir.display().to_string()),
         ("KAFKA__BROKERS", config.kafka.brokers.clone()),
@@ -66,6 +67,14 @@ pub fn program(config: &Config) -> Command {
         ("CLICKHOUSE__URL", config.clickhouse.url.clone()),
         ("CLICKHOUSE__DATABASE", config.clickhouse.database.clone()),
         ("PRIVACY__SECRET", config.privacy.secret.expose().to_owned()),
+        ("PRIVACY__MIN_GROUP_SIZE", config.privacy.min_group_size.to_string()),
+        (
+            "PRIVACY__ALLOW_SMALL_GROUPS",
+            (config.privacy.min_group_size < 5).to_string(),
+        ),
+        ("RETENTION__RAW_DAYS", retention.raw_days.to_string()),
+        ("RETENTION__USER_MONTHS", retention.user_months.to_string()),
+        ("RETENTION__AGGREGATE_MONTHS", retention.aggregate_months.to_string()),
         ("API__LISTEN", "127.0.0.1:0".to_owned()),
         ("OPS__LISTEN", "127.0.0.1:0".to_owned()),
     ];

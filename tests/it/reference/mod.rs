@@ -78,15 +78,7 @@ async fn stored(world: &World, seed: u64) -> (Api, Worker) {
     }
     let trainings = world.training_file();
     assert_eq!(api.put("/systems/erp/training", "text/csv", &trainings).await.0, 200);
-    let min_group_size = world.min_group_size.to_string();
-    let settings = [
-        ("UPTAKE__RETENTION__RAW_DAYS", "2500"),
-        ("UPTAKE__RETENTION__USER_MONTHS", "100"),
-        ("UPTAKE__RETENTION__AGGREGATE_MONTHS", "100"),
-        ("UPTAKE__PRIVACY__MIN_GROUP_SIZE", &min_group_size),
-        ("UPTAKE__PRIVACY__ALLOW_SMALL_GROUPS", "true"),
-    ];
-    let worker = Worker::with(&api.fixture, &settings);
+    let worker = Worker::start(&api.fixture);
     for batch in world.messages(seed).chunks(1_000) {
         let request = api.post("/events").header("content-type", BATCH);
         let (status, answer) = api.send(request.body(Value::from(batch.to_vec()).to_string())).await;
