@@ -139,7 +139,8 @@ fn working_days_before(today: Date, count: usize) -> Vec<Date> {
 /// 40 units, 8 roles, 3 tiers, 12 sites, 3 phases. One person in ten has changed the unit.
 fn roster(people: u64, first: Date) -> [String; 2] {
     let rows = format!(
-        "INSERT INTO roster SELECT '{SYSTEM}', 1, MD5(toString(u)), u + 1, 'person', concat('unit', toString((u + moved) % 40)),
+        "INSERT INTO roster (system, version, user, ordinal, kind, unit, role, tier, site, phase, entitled_from, entitled_to, next_from)
+        SELECT '{SYSTEM}', 1, MD5(toString(u)), u + 1, 'person', concat('unit', toString((u + moved) % 40)),
             concat('role', toString(u % {ROLES})), multiIf(u % 50 = 0, 'administrator', u % 9 = 0, 'management', 'operator'),
             concat('site', toString(u % 12)), multiIf(u % 10 = 0, 'pilot', u % 10 < 4, 'extension', 'company'),
             if(moved, change, toDate('{first}')), if(moves AND NOT moved, change, toDate('2149-06-06')) AS until, until

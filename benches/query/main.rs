@@ -53,8 +53,9 @@ fn main() -> anyhow::Result<()> {
     runtime.block_on(async {
         let mut parts = Parts::start().await?;
         let retention = &mut parts.config_mut().retention;
-        retention.raw_days = 31 * (MONTHS + 2);
-        retention.user_months = MONTHS + 3;
+        // As long as the rollups at most, which count 28 days a month.
+        retention.user_months = MONTHS + 2;
+        retention.raw_days = 28 * retention.user_months;
         let installation = parts.database("query").await?;
         let today = Timestamp::now().in_tz(ZONE)?.date();
         let mut report = store(&installation, today, events).await?;

@@ -74,7 +74,7 @@ global: {scrape_interval: 1s}
 scrape_configs: [{job_name: uptake, static_configs: [{targets: ["$(address ops)"]}]}]
 END
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-.cache/prometheus/usr/bin/prometheus --config.file="$dir/prometheus.yml" --storage.tsdb.path="$dir/prometheus" \
+prometheus --config.file="$dir/prometheus.yml" --storage.tsdb.path="$dir/prometheus" \
     --web.listen-address="127.0.0.1:$port" >"$dir/prometheus.log" 2>&1 &
 children=($! "${children[@]}")
 began=$(date +%s)
