@@ -130,9 +130,10 @@ async fn ask(
 
     let mut raw = Vec::new();
     for number in 0..RAW_REQUESTS {
-        let sql = (question.raw)(day(number));
+        // Every row and column is worked out; none is sent.
+        let sql = format!("{} FORMAT Null", (question.raw)(day(number)));
         let asked = Instant::now();
-        installation.number(&format!("SELECT count() FROM ({sql})")).await?;
+        installation.store.client().query_raw(&sql).execute().await?;
         raw.push(asked.elapsed().as_secs_f64() * 1e3);
     }
     let ratio = quantile(&raw, 0.5) / median;
