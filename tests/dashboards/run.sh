@@ -20,7 +20,7 @@ unpacked() { # <Debian package> <a file in it>
 }
 
 chromium() {
-    command -v chromium >/dev/null && return
+    type -P chromium >/dev/null && return
     [ "$(id -u)" -eq 0 ] || fail "chromium is missing; run: sudo apt-get install -y chromium"
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null
@@ -85,5 +85,5 @@ PYTHONDONTWRITEBYTECODE=1 "$tools/python/bin/python" "$here/check.py" "$dir/data
 cat >"$dir/fonts.conf" <<END
 <fontconfig><include>/etc/fonts/fonts.conf</include><dir>$tools/debian/usr/share/fonts</dir><cachedir>$dir/fonts</cachedir></fontconfig>
 END
-FONTCONFIG_FILE=$dir/fonts.conf node "$tools/draw/draw.mjs" dashboards "$dir/rows.json" "$(command -v chromium)" "$pictures"
+FONTCONFIG_FILE=$dir/fonts.conf node "$tools/draw/draw.mjs" dashboards "$dir/rows.json" "$(type -P chromium)" "$pictures"
 echo "dashboards: drawn as $pictures/dashboard-*.png"
