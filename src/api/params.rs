@@ -353,6 +353,11 @@ mod tests {
             roster: 0,
             zone: String::new(),
             week_start: 1,
+            calendar: crate::measure::system::Calendar {
+                weekdays: vec![1, 2, 3, 4, 5],
+                holidays: Vec::new(),
+                extra_working_days: Vec::new(),
+            },
             yesterday: jiff::civil::date(2026, 10, 28),
         }
     }

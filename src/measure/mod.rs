@@ -16,6 +16,7 @@ pub mod issues;
 pub mod lifecycle;
 pub mod list;
 pub mod logins;
+mod memo;
 pub mod paths;
 pub mod phases;
 pub mod quality;

@@ -1,9 +1,13 @@
 //! How far an answer can be trusted: what stands beside every one of them.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::memo::Memo;
+use super::revisions::Changes;
 use super::{Error, Reader, SystemContext, Window, revisions};
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -30,37 +34,95 @@ pub struct DataQuality {
     pub changed_at: Option<Timestamp>,
 }
 
-#[derive(clickhouse::Row, Deserialize)]
-struct Row {
+#[derive(Debug, Clone, clickhouse::Row, Deserialize)]
+struct IngestState {
     complete_through_ms: Option<i64>,
     consumer_lag: Option<u64>,
-    dead_letters: u64,
-    uncatalogued_click_share: Option<f64>,
-    users_not_on_roster: u64,
     rebuilding: bool,
 }
 
-const SQL: &str = "\
-SELECT toUnixTimestamp64Milli(complete_through) AS complete_through_ms, consumer_lag, dead_letters, uncatalogued_click_share,
-    users_not_on_roster, toBool(rebuilding) AS rebuilding
-FROM {{data_quality}}";
+const STATE_SQL: &str = "\
+SELECT toUnixTimestamp64Milli(complete_through) AS complete_through_ms, consumer_lag, toBool(rebuilding) AS rebuilding
+FROM {{ingest_state}}";
+
+#[derive(Debug, Clone, clickhouse::Row, Deserialize)]
+struct WindowQuality {
+    dead_letters: u64,
+    uncatalogued_click_share: Option<f64>,
+    users_not_on_roster: u64,
+}
+
+const WINDOW_SQL: &str = "\
+WITH {{zone}} AS current_zone, if(current_zone = '', 'UTC', current_zone) AS timezone, {{roster}} AS current_roster,
+    {{split}} AS split, {{definition}} AS current_definition
+SELECT dead_letters, uncatalogued_click_share, users_not_on_roster
+FROM {{window_quality}}";
+
+/// What stands beside answers and was found a moment ago. Workers report their standings every two seconds: what is believed for
+/// one is not much older than it would be anyhow.
+pub(super) struct Known {
+    state: Memo<Asked, IngestState>,
+    window: Memo<Asked, WindowQuality>,
+    pub(super) changes: Memo<Asked, Changes>,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self {
+            state: Memo::new(BELIEVED),
+            window: Memo::new(BELIEVED),
+            changes: Memo::new(revisions::BELIEVED),
+        }
+    }
+}
+
+const BELIEVED: Duration = Duration::from_secs(1);
+
+/// What a memo tells apart: a new definition or roster is seen at once.
+#[derive(PartialEq, Eq, Hash)]
+pub(super) struct Asked {
+    system: String,
+    definition: u64,
+    roster: u64,
+    /// None where it does not matter.
+    window: Option<Window>,
+}
+
+impl Asked {
+    pub(super) fn of(system: &SystemContext, window: impl Into<Option<Window>>) -> Self {
+        Self {
+            system: system.name.clone(),
+            definition: system.definition,
+            roster: system.roster,
+            window: window.into(),
+        }
+    }
+}
 
 pub async fn ask(reader: &Reader, system: &SystemContext, window: Window) -> Result<DataQuality, Error> {
-    let (row, shown) = tokio::try_join!(
-        reader.row::<Row>(reader.about(system, window, SQL)),
+    let known = &reader.known;
+    let (state, quality, shown) = tokio::try_join!(
+        known.state.get(
+            Asked::of(system, None),
+            reader.row(reader.about(system, window, STATE_SQL))
+        ),
+        known.window.get(
+            Asked::of(system, window),
+            reader.row(reader.about(system, window, WINDOW_SQL))
+        ),
         revisions::shown(reader, system, window, Timestamp::now())
     )?;
     Ok(DataQuality {
-        complete_through: row
+        complete_through: state
             .complete_through_ms
             .and_then(|ms| Timestamp::from_millisecond(ms).ok())
             // What is asked again about the past is answered with the same words.
             .map(|through| through.min(window.end(&system.timezone))),
-        consumer_lag: row.consumer_lag,
-        dead_letters: row.dead_letters,
-        uncatalogued_click_share: row.uncatalogued_click_share,
-        users_not_on_roster: row.users_not_on_roster,
-        rebuilding: row.rebuilding,
+        consumer_lag: state.consumer_lag,
+        dead_letters: quality.dead_letters,
+        uncatalogued_click_share: quality.uncatalogued_click_share,
+        users_not_on_roster: quality.users_not_on_roster,
+        rebuilding: state.rebuilding,
         provisional: shown.provisional,
         revision: shown.changes.count + 1,
         changed_at: shown.changes.last,

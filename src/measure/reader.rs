@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use clickhouse::query::Query;
 use clickhouse::{RowOwned, RowRead};
+use jiff::civil::Date;
 use tokio::sync::OnceCell;
 
-use super::revisions::Known;
+use super::quality::Known;
 use super::under_way::UnderWay;
 use super::{Choice, Cut, Dimension, SystemContext, Window};
 use crate::store::Store;
@@ -31,7 +32,7 @@ pub struct Reader {
     numbers: Arc<Numbers>,
     deadline: Duration,
     tuning: Arc<OnceCell<bool>>,
-    pub(super) known_changes: Arc<Known>,
+    pub(super) known: Arc<Known>,
 }
 
 /// Finds contradictions in chains of comparisons. Our views have none, and looking for them takes longer than answering: it
@@ -48,7 +49,7 @@ impl Reader {
             numbers: Arc::new(numbers),
             deadline,
             tuning: Arc::default(),
-            known_changes: Arc::default(),
+            known: Arc::default(),
         }
     }
 
@@ -74,6 +75,9 @@ impl Reader {
             .param("system", &system.name)
             .param("zone", &system.zone)
             .param("week_start", system.week_start)
+            .param("weekdays", &system.calendar.weekdays)
+            .param("holidays", texts(&system.calendar.holidays))
+            .param("extra_working_days", texts(&system.calendar.extra_working_days))
             .param("definition", system.definition)
             .param("roster", system.roster)
             .param("from", window.from.to_string())
@@ -129,4 +133,9 @@ impl Reader {
             _ => Error::Refused(error),
         }
     }
+}
+
+/// Days as parameters of the type `Array(Date)` want them.
+fn texts(days: &[Date]) -> Vec<String> {
+    days.iter().map(Date::to_string).collect()
 }

@@ -1,8 +1,6 @@
 //! Revisions of months: a month is final 7 days after its end, and what changes it then makes a new revision of it.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -10,6 +8,7 @@ use jiff::{Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::quality::Asked;
 use super::window::date_of;
 use super::{Error, Grain, Reader, SystemContext, Window, WindowAnswer};
 
@@ -112,22 +111,15 @@ const CHANGES_SQL: &str = "\
 SELECT uniqExact(changed_at) AS count, toInt64(toUnixTimestamp(max(changed_at))) AS last_s
 FROM {{revisions}}";
 
-/// Answers about the same months are many, changes of final months few: what was found is believed for some seconds. A new definition or roster
-/// is seen at once.
-#[derive(Default)]
-pub struct Known(Mutex<HashMap<Asked, (Instant, Changes)>>);
-
-/// System, version of its definition and of its roster, window.
-type Asked = (String, u64, u64, Window);
-
-const BELIEVED: Duration = Duration::from_secs(10);
-const KNOWN_AT_MOST: usize = 1_000;
+/// Changes of final months are few, and each is told with the hour it came in. A new definition or roster is seen at once.
+pub(super) const BELIEVED: Duration = Duration::from_secs(10);
 
 pub async fn shown(reader: &Reader, system: &SystemContext, window: Window, now: Timestamp) -> Result<Shown, Error> {
     let is_final = |day: Date| final_from(day.first_of_month(), &system.timezone) <= now;
     let last = window.to.yesterday().unwrap_or(window.to);
     let changes = if is_final(window.from) {
-        changes(reader, system, window).await?
+        let changes = changes(reader, system, window);
+        reader.known.changes.get(Asked::of(system, window), changes).await?
     } else {
         Changes::default()
     };
@@ -136,25 +128,11 @@ pub async fn shown(reader: &Reader, system: &SystemContext, window: Window, now:
 }
 
 async fn changes(reader: &Reader, system: &SystemContext, window: Window) -> Result<Changes, Error> {
-    let Known(known) = &*reader.known_changes;
-    let key = (system.name.clone(), system.definition, system.roster, window);
-    let asked = Instant::now();
-    if let Some((at, changes)) = known.lock().unwrap_or_else(PoisonError::into_inner).get(&key)
-        && asked.duration_since(*at) < BELIEVED
-    {
-        return Ok(*changes);
-    }
     let row: ChangesRow = reader.row(reader.about(system, window, CHANGES_SQL)).await?;
-    let changes = Changes {
+    Ok(Changes {
         count: row.count,
         last: Timestamp::from_second(row.last_s).ok().filter(|_| row.count > 0),
-    };
-    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-    if known.len() >= KNOWN_AT_MOST {
-        known.clear();
-    }
-    known.insert(key, (asked, changes));
-    Ok(changes)
+    })
 }
 
 fn change(row: &Row) -> Change {

@@ -5,6 +5,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::reader::{Error, Reader};
+use super::window::date_of;
 
 /// A system's calendar facts that windows depend on.
 #[derive(Debug, Clone)]
@@ -16,6 +17,7 @@ pub struct SystemContext {
     pub zone: String,
     /// 1 = Monday … 7 = Sunday.
     pub week_start: u8,
+    pub calendar: Calendar,
     /// The newest version of the definition and of the roster; 0 where there is none.
     pub definition: u64,
     pub roster: u64,
@@ -25,11 +27,23 @@ pub struct SystemContext {
     pub yesterday: Date,
 }
 
+/// As the views know it, which count Monday to Friday while the system has no definition.
+#[derive(Debug, Clone)]
+pub struct Calendar {
+    /// 1 = Monday … 7 = Sunday.
+    pub weekdays: Vec<u8>,
+    pub holidays: Vec<Date>,
+    pub extra_working_days: Vec<Date>,
+}
+
 #[derive(clickhouse::Row, serde::Deserialize)]
 struct Row {
     definition: u64,
     zone: String,
     week_start: u8,
+    weekdays: Vec<u8>,
+    holidays: Vec<u16>,
+    extra_working_days: Vec<u16>,
     roster: u64,
     seen: bool,
     split_users: bool,
@@ -40,6 +54,9 @@ SELECT
     max(version) AS definition,
     toString(argMax(zone, version)) AS zone,
     argMax(week_start, version) AS week_start,
+    if(count() = 0, [1, 2, 3, 4, 5], argMax(weekdays, version)) AS weekdays,
+    argMax(holidays, version) AS holidays,
+    argMax(extra_working_days, version) AS extra_working_days,
     assumeNotNull((SELECT max(version) FROM roster_versions WHERE system = {system:String})) AS roster,
     toBool(definition > 0 OR roster > 0 OR {system:String} IN (SELECT system FROM day_users WHERE system = {system:String} LIMIT 1)) AS seen,
     toBool(1 IN (SELECT 1 FROM split_users LIMIT 1)) AS split_users
@@ -62,6 +79,11 @@ impl SystemContext {
             timezone,
             zone: row.zone,
             week_start: row.week_start.max(1),
+            calendar: Calendar {
+                weekdays: row.weekdays,
+                holidays: row.holidays.into_iter().map(date_of).collect(),
+                extra_working_days: row.extra_working_days.into_iter().map(date_of).collect(),
+            },
             definition: row.definition,
             roster: row.roster,
             split_users: row.split_users,

@@ -14,7 +14,7 @@ static NUMBERS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/schemas/clickhouse/n
 
 /// Placeholder, how a view looks it up, and what a question says instead, mostly a parameter to bind. A lookup may hold
 /// placeholders that stand below it.
-const LOOKUPS: [(&str, &str, &str); 5] = [
+const LOOKUPS: [(&str, &str, &str); 6] = [
     (
         "{{periods}}",
         "if({grain:String} NOT IN ('day', 'week', 'month'), [({from:Date}, {to:Date})], \
@@ -34,6 +34,13 @@ const LOOKUPS: [(&str, &str, &str); 5] = [
         "{{week_start}}",
         "(SELECT greatest(argMax(week_start, version), 1) FROM systems WHERE system = {system:String})",
         "{week_start:UInt8}",
+    ),
+    // Weekdays, holidays and further working days.
+    (
+        "{{calendar}}",
+        "(SELECT (if(count() = 0, [1, 2, 3, 4, 5], argMax(weekdays, version)), argMax(holidays, version), \
+            argMax(extra_working_days, version)) FROM systems WHERE system = {system:String})",
+        "({weekdays:Array(UInt8)}, {holidays:Array(Date)}, {extra_working_days:Array(Date)})",
     ),
     (
         "{{definition}}",

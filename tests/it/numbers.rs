@@ -4,6 +4,8 @@
 //! The window of most tests is [2026-10-01, 2026-10-15) in Asia/Shanghai: 1 October is a Thursday, 1 and 2 October are
 //! holidays, Saturday 10 October is worked.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use uptake::calendar::Zone;
@@ -368,6 +370,8 @@ async fn every_answer_says_how_far_it_can_be_trusted() {
         "INSERT INTO rebuilds VALUES ('erp', 'Asia/Shanghai', '2026-10-05 00:00:00', '2026-10-05 00:00:00', 1, 2, 0)",
     )
     .await;
+    // What was found is believed for a second.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
     let after = api.ok(&format!("/systems/erp/logins?{WINDOW}")).await;
     assert_eq!(after["data_quality"]["complete_through"], "2026-10-05T12:00:00Z");
     assert_eq!(after["data_quality"]["consumer_lag"], 5);
@@ -501,6 +505,9 @@ async fn the_views_say_what_the_api_says() {
             )
             .param("zone", "Asia/Shanghai")
             .param("week_start", 1)
+            .param("weekdays", vec![1, 2, 3, 4, 5])
+            .param("holidays", vec!["2026-10-01", "2026-10-02"])
+            .param("extra_working_days", vec!["2026-10-10"])
             .param(
                 "definition",
                 api.fixture.number("SELECT max(version) FROM systems").await,

@@ -9,19 +9,10 @@ CREATE OR REPLACE VIEW completeness AS
 WITH
     {{zone}} AS current_zone,
     if(current_zone = '', 'UTC', current_zone) AS timezone,
-    (
-        SELECT groupArrayIf(day, has(extra_days, day) OR (has(working_weekdays, toDayOfWeek(day)) AND NOT has(free_days, day)))
-        FROM
-        (
-            SELECT
-                arrayJoin(arrayMap(offset -> {from:Date} - 118 + offset, range(toUInt32({to:Date} - {from:Date} + 118)))) AS day,
-                if(count() = 0, [1, 2, 3, 4, 5], argMax(weekdays, version)) AS working_weekdays,
-                argMax(holidays, version) AS free_days,
-                argMax(extra_working_days, version) AS extra_days
-            FROM systems
-            WHERE system = {system:String}
-        )
-    ) AS working_days,
+    {{calendar}} AS calendar,
+    {from:Date} - 118 AS calendar_from,
+    {to:Date} AS calendar_to,
+    {{working_days}} AS working_days,
     (SELECT if(count() = 0, toDate(0), toDate(toTimeZone(min(complete_through), timezone))) FROM ingest_progress FINAL) AS uncounted_from
 SELECT
     if(max(reported) = 0 OR expected = 0, NULL, sum(came) / expected) AS completeness,

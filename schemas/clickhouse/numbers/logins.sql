@@ -7,24 +7,10 @@ WITH
     {{split}} AS split,
     [({from:Date}, {to:Date})] AS periods,
     {{withheld}} AS withheld,
-    (
-        SELECT groupArrayIf(day, has(extra_days, day) OR (has(working_weekdays, toDayOfWeek(day)) AND NOT has(free_days, day)))
-        FROM
-        (
-            SELECT
-                arrayJoin(arrayMap(offset -> {from:Date} + offset, range(toUInt32({to:Date} - {from:Date})))) AS day,
-                if(count() = 0, [1, 2, 3, 4, 5], argMax(weekdays, version)) AS working_weekdays,
-                argMax(holidays, version) AS free_days,
-                argMax(extra_working_days, version) AS extra_days
-            FROM systems
-            WHERE system = {system:String}
-        )
-    ) AS working_days,
-    (
-        SELECT bitmapTransform(groupBitmapMergeState(users), split.1, split.2)
-        FROM day_users
-        WHERE system = {system:String} AND zone = current_zone AND local_date < {to:Date} AND activity = 'login'
-    ) AS ever_logged_in
+    {{calendar}} AS calendar,
+    {from:Date} AS calendar_from,
+    {to:Date} AS calendar_to,
+    {{working_days}} AS working_days
 SELECT
     is_total,
     group_name,
@@ -62,11 +48,15 @@ FROM
                 transform(ordinal, split.1, split.2, ordinal) AS first_ordinal,
                 {{group}} AS row_group,
                 1 AS is_person,
-                bitmapContains(ever_logged_in, first_ordinal) AS row_ever,
+                0 AS row_ever,
                 0 AS row_days
             FROM roster
             WHERE system = {system:String} AND version = current_roster AND kind = 'person'
                 AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to AND {{chosen}}
+            UNION ALL
+            SELECT arrayJoin(bitmapToArray(bitmapTransform(groupBitmapMergeState(users), split.1, split.2))), '', 0, 1, 0
+            FROM day_users
+            WHERE system = {system:String} AND zone = current_zone AND local_date < {to:Date} AND activity = 'login'
             UNION ALL
             SELECT arrayJoin(bitmapToArray(bitmapTransform(groupBitmapMergeState(users), split.1, split.2))), '', 0, 0, 1
             FROM day_users

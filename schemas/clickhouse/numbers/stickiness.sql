@@ -11,6 +11,7 @@ WITH
     [({from:Date}, {to:Date})] AS periods,
     {{withheld_of_all}} AS withheld,
     {{chosen_set}} AS chosen_set,
+    {{calendar}} AS calendar,
     {from:Date} AS calendar_from,
     {to:Date} AS calendar_to,
     {{working_days}} AS working_days,

@@ -5,6 +5,7 @@
 --   of the month that name the role, or no role at all. Who has no expected feature is no champion.
 -- active_days, used and expected are those of the month, and of champions only.
 WITH
+    {{calendar}} AS calendar,
     addMonths({month:Date}, -1) AS calendar_from,
     addMonths({month:Date}, 1) AS calendar_to,
     {{working_days}} AS working_days,

@@ -8,6 +8,7 @@
 --   returning    everybody else
 -- The last 28 days end with `on`; both kinds of days are counted back from it. Only what is kept of single users is known.
 WITH
+    {{calendar}} AS calendar,
     {on:Date} - 27 AS calendar_from,
     {on:Date} + 1 AS calendar_to,
     arrayReverseSort({{working_days}})[7] AS quiet_from,

@@ -1,0 +1,6 @@
+-- How far ingest is, as one row; whether the counts of the system are being derived again.
+SELECT
+    if(count() = 0, NULL, min(complete_through)) AS complete_through,
+    if(count() = 0, NULL, toUInt64(sum(greatest(toInt64(end_offset) - toInt64(committed_offset), 0)))) AS consumer_lag,
+    assumeNotNull((SELECT count() > 0 AND argMax(finished, (started_at, updated_at)) = 0 FROM rebuilds WHERE system = {system:String})) AS rebuilding
+FROM ingest_progress FINAL
