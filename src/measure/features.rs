@@ -88,10 +88,13 @@ ORDER BY breadth DESC NULLS LAST, clicks DESC NULLS LAST, change DESC NULLS LAST
 
 pub async fn ask(reader: &Reader, system: SystemContext, window: Window, filter: Filter) -> Result<Features, Error> {
     let cut = Cut::of(filter);
-    let (rows, data_quality) = tokio::try_join!(
-        reader.rows::<Row>(reader.about_people(&system, window, &cut, SQL)),
-        quality::ask(reader, &system, window)
-    )?;
+    let rows = async {
+        let rebuilt = quality::may_hold_rebuilt_days(reader, &system, window).await?;
+        reader
+            .rows::<Row>(reader.about_days(&system, window, &cut, rebuilt, SQL))
+            .await
+    };
+    let (rows, data_quality) = tokio::try_join!(rows, quality::ask(reader, &system, window))?;
     let ranked = (1..).zip(rows).map(|(rank, row)| feature(rank, row));
     Ok(Features {
         window: window.answer(&system),

@@ -39,10 +39,12 @@ struct IngestState {
     complete_through_ms: Option<i64>,
     consumer_lag: Option<u64>,
     rebuilding: bool,
+    rebuilt: bool,
 }
 
 const STATE_SQL: &str = "\
-SELECT toUnixTimestamp64Milli(complete_through) AS complete_through_ms, consumer_lag, toBool(rebuilding) AS rebuilding
+SELECT toUnixTimestamp64Milli(complete_through) AS complete_through_ms, consumer_lag, toBool(rebuilding) AS rebuilding,
+    toBool(rebuilt) AS rebuilt
 FROM {{ingest_state}}";
 
 #[derive(Debug, Clone, clickhouse::Row, Deserialize)]
@@ -99,13 +101,28 @@ impl Asked {
     }
 }
 
+async fn state(reader: &Reader, system: &SystemContext, window: Window) -> Result<IngestState, Error> {
+    let question = reader.about(system, window, STATE_SQL);
+    reader
+        .known
+        .state
+        .get(Asked::of(system, None), reader.row(question))
+        .await
+}
+
+/// Whether rollups of the system may hold days that were counted under one zone in part and derived again for another.
+pub(super) async fn may_hold_rebuilt_days(
+    reader: &Reader,
+    system: &SystemContext,
+    window: Window,
+) -> Result<bool, Error> {
+    Ok(state(reader, system, window).await?.rebuilt)
+}
+
 pub async fn ask(reader: &Reader, system: &SystemContext, window: Window) -> Result<DataQuality, Error> {
     let known = &reader.known;
     let (state, quality, shown) = tokio::try_join!(
-        known.state.get(
-            Asked::of(system, None),
-            reader.row(reader.about(system, window, STATE_SQL))
-        ),
+        state(reader, system, window),
         known.window.get(
             Asked::of(system, window),
             reader.row(reader.about(system, window, WINDOW_SQL))

@@ -66,10 +66,23 @@ impl Reader {
 
     /// The same of numbers about people: of some of them, by group.
     pub fn about_people(&self, system: &SystemContext, window: Window, cut: &Cut, sql: &str) -> Query {
+        self.about_days(system, window, cut, true, sql)
+    }
+
+    /// The same of numbers that are quicker where no day of the system is `rebuilt`.
+    pub(super) fn about_days(
+        &self,
+        system: &SystemContext,
+        window: Window,
+        cut: &Cut,
+        rebuilt: bool,
+        sql: &str,
+    ) -> Query {
         let shape = Shape {
             by: cut.by,
             filtered: !cut.filter.is_empty(),
             split: system.split_users,
+            rebuilt,
         };
         self.question(&self.numbers.question(sql, shape))
             .param("system", &system.name)

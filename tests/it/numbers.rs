@@ -259,6 +259,12 @@ async fn features_rank_by_breadth_among_those_expected_to_use_them() {
     .await;
     api.execute("INSERT INTO feature_hours VALUES ('erp', 'Asia/Shanghai', 1, 'misc.x', '2026-10-07', 10, 5)")
         .await;
+    api.execute(
+        "INSERT INTO rebuilds VALUES ('erp', 'Asia/Shanghai', '2026-10-08 00:00:00', '2026-10-08 00:00:00', 1, 1, 1)",
+    )
+    .await;
+    // That there was none is believed for a second.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
     let again = api.ok(&format!("/systems/erp/features?{WINDOW}")).await;
     assert_eq!(again["features"][2]["depth"], 7.0);
     assert_eq!(again["features"][2]["clicks"], 7);
@@ -475,6 +481,7 @@ async fn the_views_say_what_the_api_says() {
             Shape {
                 by: Dimension::Unit,
                 filtered: !filter.is_empty(),
+                rebuilt: false,
                 split: false,
             },
         );

@@ -5,8 +5,7 @@
 --   unused, declining: of a feature meant to be used monthly, quarterly or yearly (cadence) a window that is shorter than that proves neither: it is unused
 --   where nobody clicked it in the whole month, quarter or year before `to` and it was out by then, and it is not declining
 -- Sets of users come from feature_users, one for each day; folding them keeps who was seen and who was seen again. Depth needs the clicks of each user and
--- day. The key of feature_days begins with the day, so FINAL has to merge next to nothing and costs a tenth of a GROUP BY. Only a day that was counted
--- under another zone in part has rows that FINAL keeps apart (`rebuilt`); those days are grouped.
+-- day, which feature_days holds.
 -- These sets hold everybody also where a filter asks about some: they only meet sets of people, and those whom it leaves in the window before are others.
 -- Suppressed (numbers NULL): fewer than {{min_group_size}} people expected, or entitled at all. Without any roster clicks and depth are shown.
 CREATE OR REPLACE VIEW features AS
@@ -21,14 +20,6 @@ WITH
     [({from:Date}, {to:Date}), (before_from, {from:Date})] AS periods,
     {{withheld_of_roles}} AS withheld,
     {{chosen_set}} AS chosen_set,
-    split_days AS
-    (
-        SELECT local_date
-        FROM feature_hours
-        WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date}
-        GROUP BY local_date
-        HAVING min(rebuilt) != max(rebuilt)
-    ),
     people AS
     (
         SELECT
@@ -145,13 +136,7 @@ FROM
                         groupArrayIf(used, day >= late_from), (nobody, nobody)).2,
                     groupBitmapMergeStateIf(used, day < {from:Date}),
                     0, 0., '', toDate(0)
-                FROM
-                (
-                    SELECT feature, local_date AS day, if(empty(split.1), groupBitmapMergeState(users), bitmapTransform(groupBitmapMergeState(users), split.1, split.2)) AS used
-                    FROM feature_users
-                    WHERE system = {system:String} AND zone = current_zone AND local_date >= before_from AND local_date < {to:Date}
-                    GROUP BY feature, local_date
-                )
+                FROM {{feature_day_sets}}
                 GROUP BY feature
                 UNION ALL
                 SELECT toString(feature), 0, '', NULL, [], nobody, nobody, nobody, 0, 0., '', max(local_date)
@@ -162,19 +147,7 @@ FROM
                 UNION ALL
                 SELECT toString(feature), 0, '', NULL, [], nobody, nobody, nobody,
                     sum(day_clicks), quantileExactInclusive(0.5)(day_clicks), '', toDate(0)
-                FROM
-                (
-                    SELECT feature, clicks AS day_clicks
-                    FROM feature_days FINAL
-                    WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date} AND {{is_chosen_user}}
-                        AND local_date NOT IN (SELECT local_date FROM split_days)
-                    UNION ALL
-                    SELECT feature, sum(clicks)
-                    FROM feature_days
-                    WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date} AND {{is_chosen_user}}
-                        AND local_date IN (SELECT local_date FROM split_days)
-                    GROUP BY feature, user, local_date
-                )
+                FROM {{user_day_clicks}}
                 GROUP BY feature
             )
             GROUP BY feature
