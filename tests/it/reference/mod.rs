@@ -6,6 +6,7 @@
 mod compare;
 mod features;
 mod flows;
+mod gates;
 mod people;
 mod trained;
 mod world;
@@ -89,11 +90,9 @@ async fn stored(world: &World, seed: u64) -> (Api, Worker) {
         api.fixture.number("SELECT uniqExact(identity) FROM events").await == events
             && api
                 .fixture
-                .number(
-                    "SELECT toUInt64(sum(toInt64(end_offset) - toInt64(committed_offset))) FROM ingest_progress FINAL",
-                )
+                .number("SELECT toUInt64(count() > 0 AND sum(toInt64(end_offset) - toInt64(committed_offset)) = 0) FROM ingest_progress FINAL")
                 .await
-                == 0
+                == 1
     })
     .await;
     (api, worker)
@@ -134,6 +133,7 @@ fn questions(world: &World, seed: u64) -> Vec<(String, Value)> {
             ));
         }
         questions.push((format!("issues?{days}"), world.issues(from, to)));
+        questions.push((format!("completeness?{days}"), world.completeness(from, to)));
         questions.push((format!("training?{days}"), world.training(from, to)));
         let steps: Vec<_> = world
             .catalogue()
@@ -164,6 +164,9 @@ fn questions(world: &World, seed: u64) -> Vec<(String, Value)> {
         let by = BY.choose(rng).unwrap();
         questions.push((format!("lifecycle?on={on}&by={by}"), world.lifecycle(on, by)));
         questions.push((format!("phases?on={on}&days=100"), world.phase_comparison(on, 100)));
+        for (phase, go_live) in world.phases.iter().filter(|(_, go_live)| *go_live <= on) {
+            questions.push((format!("phases/{phase}/gate?on={on}"), world.gate(phase, *go_live, on)));
+        }
     }
     questions
 }

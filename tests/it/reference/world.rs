@@ -82,6 +82,8 @@ pub struct World {
     pub holidays: Vec<Date>,
     pub extra_working_days: Vec<Date>,
     pub phases: Vec<(String, Date)>,
+    /// Of the phases that have been told whether theirs is met.
+    pub kpis: BTreeMap<String, bool>,
     pub features: Vec<Feature>,
     pub roster: Vec<Member>,
     pub trainings: BTreeMap<String, Date>,
@@ -113,6 +115,7 @@ impl World {
                 ("pilot".to_owned(), FIRST.saturating_add(10.days())),
                 ("wide".to_owned(), FIRST.saturating_add(rng.random_range(40..80).days())),
             ],
+            kpis: BTreeMap::new(),
             features: Vec::new(),
             roster: Vec::new(),
             trainings: BTreeMap::new(),
@@ -128,6 +131,12 @@ impl World {
         world.features = features(rng);
         world.hire(rng);
         world.live(rng);
+        world.fall_silent(rng);
+        for (phase, _) in &world.phases {
+            world
+                .kpis
+                .extend(rng.random_bool(0.8).then(|| (phase.clone(), rng.random_bool(0.8))));
+        }
         world
     }
 
@@ -235,6 +244,15 @@ impl World {
         self.events = events;
     }
 
+    /// One of the sources sends nothing for some days.
+    fn fall_silent(&mut self, rng: &mut ChaCha8Rng) {
+        let silent = *["/sso", "/erp", "/survey"].choose(rng).unwrap();
+        let begins = day(rng);
+        let ends = begins.saturating_add(rng.random_range(1..12).days());
+        self.events
+            .retain(|event| source(&event.deed) != silent || event.day < begins || event.day >= ends);
+    }
+
     pub fn definition(&self) -> Value {
         let weekday = |number: &i8| WEEKDAYS[*number as usize - 1];
         let features = self.features.iter().map(|feature| {
@@ -247,13 +265,20 @@ impl World {
             }
             value
         });
+        let phases = self.phases.iter().map(|(id, go_live)| {
+            let mut value = json!({"id": id, "name": id, "go_live": go_live});
+            if let Some(met) = self.kpis.get(id) {
+                value["kpi_met"] = json!(met);
+            }
+            value
+        });
         json!({
             "system": "erp", "name": "ERP", "timezone": self.zone,
             "calendar": {
                 "weekdays": self.weekdays.iter().map(weekday).collect::<Vec<_>>(), "week_start": weekday(&self.week_start),
                 "holidays": self.holidays, "extra_working_days": self.extra_working_days,
             },
-            "phases": self.phases.iter().map(|(id, go_live)| json!({"id": id, "name": id, "go_live": go_live})).collect::<Vec<_>>(),
+            "phases": phases.collect::<Vec<_>>(),
             // The last two are clicked, but not in the catalogue.
             "features": features.take(self.features.len() - 2).collect::<Vec<_>>(),
         })
@@ -366,9 +391,18 @@ fn message(id: usize, event: &Event) -> Value {
         ),
     };
     json!({
-        "specversion": "1.0", "id": id.to_string(), "source": "/erp", "type": format!("usage.{kind}.v1"),
+        "specversion": "1.0", "id": id.to_string(), "source": source(&event.deed), "type": format!("usage.{kind}.v1"),
         "subject": event.user, "time": event.at, "data": data,
     })
+}
+
+/// What sends such events.
+pub fn source(deed: &Deed) -> &'static str {
+    match deed {
+        Deed::Login | Deed::FailedLogin => "/sso",
+        Deed::Click { .. } => "/erp",
+        Deed::Feedback { .. } => "/survey",
+    }
 }
 
 /// A day on which things happen.
