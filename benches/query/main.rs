@@ -8,6 +8,7 @@
 
 #[path = "../common/company.rs"]
 mod company;
+mod panels;
 #[allow(dead_code, reason = "the other benches use more of it")]
 #[path = "../common/parts.rs"]
 mod parts;
@@ -18,6 +19,7 @@ mod questions;
 #[allow(dead_code, reason = "the other benches use more of it")]
 #[path = "../common/report.rs"]
 mod report;
+mod targets;
 
 use std::time::{Duration, Instant};
 
@@ -64,6 +66,8 @@ fn main() -> anyhow::Result<()> {
             ask(&mut report, &installation, &mut api, today, &question).await?;
         }
         api.program.stop()?;
+        targets::evaluate(&mut report, &parts, &installation, today).await?;
+        panels::ask(&mut report, &installation, today).await?;
         parts.stop().await;
         report.finish("bench-query.json")
     })

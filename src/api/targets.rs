@@ -171,12 +171,12 @@ pub struct StandingRow<'t> {
     since: Date,
     days: u32,
     reason: &'t str,
-    target_rate: f64,
     rate: Option<f64>,
     expected: Option<f64>,
     eligible: Option<u64>,
     day_rate: Option<f64>,
     usual_rate: Option<f64>,
+    target_rate: f64,
 }
 
 impl Table for Targets {
@@ -190,12 +190,12 @@ impl Table for Targets {
         "since",
         "days",
         "reason",
-        "target_rate",
         "rate",
         "expected",
         "eligible",
         "day_rate",
         "usual_rate",
+        "target_rate",
     ];
     type Row<'t> = StandingRow<'t>;
 
@@ -210,12 +210,12 @@ impl Table for Targets {
             since: target.since,
             days: target.days,
             reason: target.reason.word(),
-            target_rate: target.target_rate,
             rate: target.numbers.rate,
             expected: target.numbers.expected,
             eligible: target.numbers.eligible,
             day_rate: target.numbers.day_rate,
             usual_rate: target.numbers.usual_rate,
+            target_rate: target.target_rate,
         })
     }
 }
