@@ -26,11 +26,11 @@ FROM
 (
     SELECT
         period_number,
-        grouping(group_of_user) = 1 AS is_total,
-        group_of_user AS group_name,
-        sum(is_person) AS entitled_users,
-        sum(is_person AND is_active) AS active_users,
-        toUInt64(any(active_set_size) - uniqExactIf(first_ordinal, is_active)) AS unentitled_users,
+        group_of_set.1 AS is_total,
+        group_of_set.2 AS group_name,
+        bitmapCardinality(group_of_set.3) AS entitled_users,
+        bitmapAndCardinality(group_of_set.3, active_set) AS active_users,
+        unentitled_users,
         entitled_users > 0 AND entitled_users < {{min_group_size}} AS too_small,
         too_small OR (NOT is_total AND 2 = row_number() OVER (PARTITION BY period_number, is_total ORDER BY too_small DESC, entitled_users, group_name)
             AND 1 = sum(too_small) OVER (PARTITION BY period_number, is_total))
@@ -39,33 +39,38 @@ FROM
     (
         SELECT
             period_number,
-            group_of_user,
-            is_person,
-            first_ordinal,
-            bitmapContains(active_set, first_ordinal) AS is_active,
-            bitmapCardinality(active_set) AS active_set_size
+            groupBitmapMergeStateIf(users_of_part, part = 'activity') AS active_set,
+            groupBitmapMergeStateIf(users_of_part, part = 'person') AS everybody,
+            bitmapAndnotCardinality(active_set, groupBitmapMergeStateIf(users_of_part, part != 'activity')) AS unentitled_users,
+            arrayPushBack(groupArrayIf((0, group_of_part, users_of_part), part = 'person'), (1, '', everybody)) AS sets
         FROM
         (
-            SELECT
-                period_number,
-                kind = 'person' AS is_person,
-                if(is_person, {{group}}, '') AS group_of_user,
-                transform(ordinal, split.1, split.2, ordinal) AS first_ordinal
-            FROM roster
-            ARRAY JOIN periods AS period, arrayEnumerate(periods) AS period_number
-            WHERE system = {system:String} AND version = current_roster
-                AND entitled_from < period.2 AND entitled_to > period.1 AND next_from >= period.2 AND entitled_from < entitled_to AND {{chosen}}
-        ) AS roster_of_period
-        FULL JOIN
-        (
-            SELECT period_number, bitmapTransform(groupBitmapMergeState(users), split.1, split.2) AS active_set
-            FROM day_users
-            ARRAY JOIN arrayFilter((i, p) -> local_date >= p.1 AND local_date < p.2, arrayEnumerate(periods), periods) AS period_number
-            WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date}
-                AND activity = if({measure:String} = 'login', 'login', 'click')
-            GROUP BY period_number
-        ) AS activity_of_period USING (period_number)
+            SELECT period_number, part, group_of_part, bitmapTransform(groupBitmapMergeState(users_of_row), split.1, split.2) AS users_of_part
+            FROM
+            (
+                -- The row that forms somebody's group in a period is the one with valid_from < its end <= valid_last; activity of a day is valid on it.
+                SELECT
+                    toString(kind) AS part,
+                    toString(if(kind = 'person', {{group}}, '')) AS group_of_part,
+                    entitled_from AS valid_from,
+                    entitled_to AS valid_to,
+                    next_from AS valid_last,
+                    groupBitmapState(ordinal) AS users_of_row
+                FROM roster
+                WHERE system = {system:String} AND version = current_roster
+                    AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND entitled_from < entitled_to AND {{chosen}}
+                GROUP BY part, group_of_part, valid_from, valid_to, valid_last
+                UNION ALL
+                SELECT 'activity', '', local_date, local_date + 1, toDate('2149-06-06'), users
+                FROM day_users
+                WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date}
+                    AND activity = if({measure:String} = 'login', 'login', 'click')
+            )
+            ARRAY JOIN arrayFilter((i, p) -> valid_from < p.2 AND valid_to > p.1 AND valid_last >= p.2, arrayEnumerate(periods), periods) AS period_number
+            GROUP BY period_number, part, group_of_part
+        )
+        GROUP BY period_number
     )
-    GROUP BY GROUPING SETS ((period_number, group_of_user), (period_number))
-    HAVING is_total OR (entitled_users > 0 AND {by:String} IN ('unit', 'role', 'tier', 'site', 'phase'))
+    ARRAY JOIN sets AS group_of_set
+    WHERE is_total OR {by:String} IN ('unit', 'role', 'tier', 'site', 'phase')
 )
