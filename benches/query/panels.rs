@@ -17,7 +17,7 @@ use crate::report::{Report, Target, quantile};
 const CLICKHOUSE: &str = "grafana-clickhouse-datasource";
 /// Grafana's time range, as the dashboards begin with.
 const DAYS_SHOWN: i64 = 91;
-const REQUESTS: usize = 11;
+const REQUESTS: usize = 5;
 /// Goal for the median of the slowest panel.
 const SLOWEST_MS: f64 = 300.0;
 /// How many are told by name.
