@@ -81,7 +81,7 @@ async fn define(installation: &Installation) -> anyhow::Result<()> {
             "due_days": 60 + number / kinds,
             "breach_days": 5,
         });
-        if number / kinds % 3 == 0 && ["adoption_rate", "login_rate"].contains(&metric) {
+        if (number / kinds).is_multiple_of(3) && ["adoption_rate", "login_rate"].contains(&metric) {
             target["drop"] = json!(0.5);
         }
         target
