@@ -3,11 +3,13 @@
 //!
 //! Each kind of question is asked 200 times, each time about something else; beside it stand what the same question costs when
 //! it is asked of the raw events, and how many rows the API's question read. A process that has just started is asked, after
-//! some other questions to warm the caches. Nothing is asserted: the figures go to a table and to `target/bench-query.json`.
+//! some other questions to warm the caches. Then targets are evaluated (`targets.rs`), and every panel of the dashboards is asked (`panels.rs`).
+//! Nothing is asserted: the figures go to a table and to `target/bench-query.json`.
 //! `UPTAKE_BENCH_EVENTS` makes the company's people do less or more; how many they are stays the same.
 
 #[path = "../common/company.rs"]
 mod company;
+mod panels;
 #[allow(dead_code, reason = "the other benches use more of it")]
 #[path = "../common/parts.rs"]
 mod parts;
@@ -18,6 +20,7 @@ mod questions;
 #[allow(dead_code, reason = "the other benches use more of it")]
 #[path = "../common/report.rs"]
 mod report;
+mod targets;
 
 use std::time::{Duration, Instant};
 
@@ -64,6 +67,8 @@ fn main() -> anyhow::Result<()> {
             ask(&mut report, &installation, &mut api, today, &question).await?;
         }
         api.program.stop()?;
+        targets::evaluate(&mut report, &parts, &installation, today).await?;
+        panels::ask(&mut report, &installation, today).await?;
         parts.stop().await;
         report.finish("bench-query.json")
     })

@@ -33,9 +33,10 @@ pub struct AuditEntry {
     pub kind: String,
     pub who: String,
     pub roles: Vec<String>,
-    /// `define_system`, `import_roster`, `create_token`, `revoke_token`, `erase_users` or `identify`; there may be others.
+    /// `define_system`, `import_roster`, `import_trainings`, `acknowledge_alert`, `retry_rejects`, `create_token`, `revoke_token`, `erase_users`
+    /// or `identify`; there may be others.
     pub action: String,
-    /// The system, or the token, or how many users, or the pseudonym and the reason.
+    /// The system, or the token, or how many users, or the pseudonym and the reason, or the topic.
     pub object: String,
     /// `done` or `failed`; `begun` where it is not known.
     pub outcome: String,

@@ -6,19 +6,29 @@ use axum::response::Response;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::App;
 use super::error::Error;
-use super::params::{Parameters, SystemParam, SystemPath, system_name};
+use super::params::{Parameters, SystemParam, SystemPath, day, system_name};
 use super::reply::Reply;
 use super::table::{Table, Text};
 use crate::definition::Definition;
+use crate::measure::targets::{self as standings, Standing};
 use crate::measure::window::date_of;
 use crate::measure::{Choice, Dimension};
-use crate::store::targets::TargetDay;
 use crate::targets::state::{Reason, State as TargetState};
 use crate::targets::{self, Evaluation};
+
+/// Documents what [`get_targets`] reads.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "a description for OpenAPI")]
+pub struct AsOfParams {
+    /// A local day: where the targets stood after it. Default: yesterday in the system's time zone.
+    #[param(schema_with = day)]
+    on: Option<String>,
+}
 
 /// Where the targets of a system stand.
 #[derive(Debug, Serialize, ToSchema)]
@@ -26,7 +36,7 @@ pub struct Targets {
     pub system: String,
     #[serde(flatten)]
     pub evaluation: Evaluation,
-    /// One for each target and group, as of the last working day that was evaluated.
+    /// One for each target that the definition has and each of its groups, as of the last working day until `on` that was evaluated.
     pub targets: Vec<TargetStanding>,
 }
 
@@ -46,6 +56,8 @@ pub struct TargetStanding {
     /// Working days in a row below the ramp (`behind`) or clear of it (`recovering`).
     pub days: u32,
     pub reason: Reason,
+    /// What the rate should be in the end, as the definition says.
+    pub target_rate: f64,
     #[serde(flatten)]
     pub numbers: TargetNumbers,
 }
@@ -63,12 +75,12 @@ pub struct TargetNumbers {
     pub usual_rate: Option<f64>,
 }
 
-/// Where the targets stand: state, rate, expected rate, and why. Evaluated once a day, after local midnight.
+/// Where the targets stand, or stood after a day: state, rate, expected rate, and why. Evaluated once a day, after local midnight.
 #[utoipa::path(
     get,
     path = "/api/v1/systems/{system}/targets",
     tag = "targets",
-    params(SystemParam),
+    params(SystemParam, AsOfParams),
     responses((
         status = 200,
         body = Targets,
@@ -76,7 +88,7 @@ pub struct TargetNumbers {
             "system": "erp", "evaluated_through": "2026-10-28", "complete": true, "incomplete_because": null, "next": "2026-10-29T17:00:00Z",
             "targets": [{
                 "target": "units-active", "metric": "adoption_rate", "by": "unit", "group": "Sales", "day": "2026-10-28",
-                "state": "behind", "since": "2026-10-26", "days": 3, "reason": "below_ramp", "rate": 0.61, "expected": 0.7,
+                "state": "behind", "since": "2026-10-26", "days": 3, "reason": "below_ramp", "target_rate": 0.75, "rate": 0.61, "expected": 0.7,
                 "eligible": 412, "day_rate": null, "usual_rate": null
             }]
         })
@@ -88,14 +100,18 @@ pub async fn get_targets(
     uri: Uri,
     reply: Reply,
 ) -> Result<Response, Error> {
-    Parameters::of(&uri)?.finish()?;
+    let mut parameters = Parameters::of(&uri)?;
+    let on = parameters.date("on")?;
+    parameters.finish()?;
     let definition = app.definition(system).await?;
-    let grace_ms = app.targets_grace_ms;
-    let (evaluation, days) = targets::standing_of(&app.store, &definition, grace_ms, Timestamp::now()).await?;
+    let system = app.system(definition.system.clone()).await?;
+    let on = on.unwrap_or(system.yesterday);
+    let evaluation = targets::evaluation_of(&app.store, &definition, app.targets_grace_ms, Timestamp::now()).await?;
+    let standings = standings::ask(&app.reader, &system, on).await?;
     reply.table(&Targets {
-        system: definition.system,
+        system: system.name,
         evaluation,
-        targets: days.into_iter().map(TargetStanding::of).collect(),
+        targets: standings.into_iter().map(TargetStanding::of).collect(),
     })
 }
 
@@ -109,7 +125,7 @@ impl App {
 }
 
 impl TargetStanding {
-    fn of(row: TargetDay) -> Self {
+    fn of(row: Standing) -> Self {
         Self {
             group: group(&row.dimension, row.group_name),
             target: row.target,
@@ -120,12 +136,13 @@ impl TargetStanding {
             since: date_of(row.since),
             days: row.days,
             reason: reason(&row.reason),
+            target_rate: row.target_rate,
             numbers: TargetNumbers {
                 rate: row.rate,
                 expected: row.expected,
                 eligible: row.eligible,
-                day_rate: row.day_value,
-                usual_rate: row.usual_value,
+                day_rate: row.day_rate,
+                usual_rate: row.usual_rate,
             },
         }
     }
@@ -159,6 +176,7 @@ pub struct StandingRow<'t> {
     eligible: Option<u64>,
     day_rate: Option<f64>,
     usual_rate: Option<f64>,
+    target_rate: f64,
 }
 
 impl Table for Targets {
@@ -177,6 +195,7 @@ impl Table for Targets {
         "eligible",
         "day_rate",
         "usual_rate",
+        "target_rate",
     ];
     type Row<'t> = StandingRow<'t>;
 
@@ -196,6 +215,7 @@ impl Table for Targets {
             eligible: target.numbers.eligible,
             day_rate: target.numbers.day_rate,
             usual_rate: target.numbers.usual_rate,
+            target_rate: target.target_rate,
         })
     }
 }

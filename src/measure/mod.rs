@@ -28,6 +28,7 @@ pub mod satisfaction;
 pub mod stickiness;
 pub mod survival;
 pub mod system;
+pub mod targets;
 pub mod time_to_adopt;
 pub mod training;
 mod under_way;

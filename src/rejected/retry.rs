@@ -13,12 +13,14 @@ use clap::ArgGroup;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Origin;
 use super::list::load_retries;
 use super::topic::{self, DeadLetter};
+use crate::access::audit::{self, Action, Actor};
 use crate::config::{self, Config};
 use crate::error::BadInput;
 use crate::event::TimeRange;
@@ -50,18 +52,42 @@ pub struct Args {
 }
 
 /// What has been done so far.
-#[derive(Default)]
+#[derive(Default, Serialize)]
 struct Tally {
     sent: usize,
     skipped: usize,
     /// Of those sent: ingest will refuse them as it did before.
+    #[serde(rename = "as_wrong_as_before")]
     hopeless: usize,
+    /// Of the origins asked for: those that are not in the topic.
+    missing: BTreeSet<Origin>,
+    interrupted: bool,
 }
 
 pub async fn run(config: &Config, args: Args, shutdown: &CancellationToken) -> anyhow::Result<()> {
+    let resend = resend(config, &args, shutdown);
+    let tally = if args.dry_run {
+        resend.await?
+    } else {
+        let store = Store::new(&config.clickhouse);
+        let what = (Action::RetryRejects, config.kafka.rejected_topic.as_str());
+        audit::record(&store, Actor::of_command(), what, resend).await?
+    };
+    println!("{}", tally.told(args.dry_run));
+    match tally.missing.first() {
+        Some(origin) if !tally.interrupted => Err(BadInput::new(format!(
+            "{origin}: not in the topic {} ({} of the given origins are not)",
+            config.kafka.rejected_topic,
+            tally.missing.len()
+        ))
+        .into()),
+        _ => Ok(()),
+    }
+}
+
+async fn resend(config: &Config, args: &Args, shutdown: &CancellationToken) -> anyhow::Result<Tally> {
     let retries = load_retries(config).await?;
     let sender = Sender::new(config)?;
-    let mut missing: BTreeSet<Origin> = args.origins.iter().cloned().collect();
     let (send, mut letters) = mpsc::channel(CHUNK);
     let kafka = config.kafka.clone();
     let reading = tokio::task::spawn_blocking(move || {
@@ -72,7 +98,10 @@ pub async fn run(config: &Config, args: Args, shutdown: &CancellationToken) -> a
     });
     let now_ms = Timestamp::now().as_millisecond();
     let times = TimeRange::at(now_ms, config.retention.raw_days, config.ingest.future_tolerance_ms);
-    let mut tally = Tally::default();
+    let mut tally = Tally {
+        missing: args.origins.iter().cloned().collect(),
+        ..Tally::default()
+    };
     let mut chunk = Vec::new();
     let mut seen = HashSet::new();
     while let Some(Some(letter)) = shutdown.run_until_cancelled(letters.recv()).await {
@@ -83,7 +112,7 @@ pub async fn run(config: &Config, args: Args, shutdown: &CancellationToken) -> a
         if !is_asked_for {
             continue;
         }
-        missing.remove(&letter.origin);
+        tally.missing.remove(&letter.origin);
         let refusal = letter.refusal();
         if !seen.insert(refusal) {
             continue;
@@ -105,31 +134,24 @@ pub async fn run(config: &Config, args: Args, shutdown: &CancellationToken) -> a
     sender.send(&chunk).await?;
     drop(letters);
     reading.await??;
-    println!("{}", tally.told(args.dry_run, shutdown.is_cancelled()));
-    match missing.first() {
-        Some(origin) if !shutdown.is_cancelled() => Err(BadInput::new(format!(
-            "{origin}: not in the topic {} ({} of the given origins are not)",
-            config.kafka.rejected_topic,
-            missing.len()
-        ))
-        .into()),
-        _ => Ok(()),
-    }
+    tally.interrupted = shutdown.is_cancelled();
+    Ok(tally)
 }
 
 impl Tally {
-    fn told(&self, dry_run: bool, interrupted: bool) -> String {
+    fn told(&self, dry_run: bool) -> String {
         let Self {
             sent,
             skipped,
             hopeless,
+            ..
         } = self;
         let done = if dry_run { "would be sent again" } else { "sent again" };
         let mut text = format!("{sent} {done}, {skipped} skipped because they were before");
         if *hopeless > 0 {
             text += &format!("; {hopeless} of them as wrong as before: ingest refuses them again");
         }
-        if interrupted {
+        if self.interrupted {
             text += "; interrupted: run it again for the rest";
         }
         text

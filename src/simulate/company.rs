@@ -134,6 +134,13 @@ pub fn add_days(day: Date, days: i64) -> Date {
     day.saturating_add(Span::new().days(days))
 }
 
+const TARGETS: &str = "targets:
+  - {id: activity-80, metric: adoption_rate, by: phase, target: 0.80, due_days: 90, breach_days: 5}
+  - {id: units-active, metric: adoption_rate, by: unit, target: 0.90, due_days: 120, breach_days: 5, drop: 0.5}
+  - {id: breadth, metric: feature_breadth, by: role, target: 0.60, due_days: 90, breach_days: 5}
+  - {id: satisfied, metric: satisfaction, target: 0.85, due_days: 90, breach_days: 5}
+";
+
 impl Company {
     pub fn new(plan: Plan) -> Self {
         let calendar = plan.calendar();
@@ -200,8 +207,7 @@ impl Company {
                 roles.join(", "),
             );
         }
-        yaml += "targets:\n  - {id: activity-80, metric: adoption_rate, by: phase, target: 0.80, due_days: 90, breach_days: 5}\n";
-        yaml
+        yaml + TARGETS
     }
 
     /// The day from which a feature can be clicked.

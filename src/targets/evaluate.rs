@@ -135,9 +135,19 @@ impl Day<'_> {
             if all.contains_key(&kind) {
                 continue;
             }
-            let measurements = Measurements {
-                rates: rates.of(metric, by, &self.windows(by)).await?,
-                days: rates.of(daily(metric), by, &self.compared(metric, by)).await?,
+            let (windows, compared) = (self.windows(by), self.compared(metric, by));
+            let measurements = if daily(metric) == metric {
+                let both: HashSet<_> = windows.iter().chain(&compared).copied().collect();
+                let answers = rates.of(metric, by, &Vec::from_iter(both)).await?;
+                Measurements {
+                    rates: only(&answers, &windows),
+                    days: only(&answers, &compared),
+                }
+            } else {
+                Measurements {
+                    rates: rates.of(metric, by, &windows).await?,
+                    days: rates.of(daily(metric), by, &compared).await?,
+                }
             };
             all.insert(kind, measurements);
         }
@@ -318,6 +328,11 @@ impl Day<'_> {
             evaluated_at: now.as_millisecond(),
         }
     }
+}
+
+fn only(answers: &HashMap<Window, Groups>, windows: &[Window]) -> HashMap<Window, Groups> {
+    let answer = |window: &Window| Some((*window, answers.get(window)?.clone()));
+    windows.iter().filter_map(answer).collect()
 }
 
 /// The metric that tells a single day.

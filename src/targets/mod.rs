@@ -236,25 +236,24 @@ pub struct Evaluation {
     pub next: Option<Timestamp>,
 }
 
-/// Where the targets of a system stand at `now`, and how far they have been evaluated.
-pub async fn standing_of(
+/// How far the targets of a system have been evaluated at `now`.
+pub async fn evaluation_of(
     store: &Store,
     definition: &Definition,
     grace_ms: u64,
     now: Timestamp,
-) -> anyhow::Result<(Evaluation, Vec<TargetDay>)> {
+) -> anyhow::Result<Evaluation> {
     let runs = store.target_runs(&definition.system).await?;
     let last = match runs {
         Some(runs) => store.target_run(&definition.system, runs.newest).await?,
         None => None,
     };
-    let evaluation = Evaluation {
+    Ok(Evaluation {
         evaluated_through: last.as_ref().map(|run| date_of_day(run.day)),
         complete: last.as_ref().map(|run| run.complete),
         incomplete_because: last.map(|run| run.reason).filter(|reason| !reason.is_empty()),
         next: next_evaluation(definition, grace_ms, now),
-    };
-    Ok((evaluation, current(store, definition, runs).await?))
+    })
 }
 
 /// When the next working day that is not due yet will be; `None` where there is none within a year, or nothing to evaluate.

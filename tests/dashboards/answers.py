@@ -62,9 +62,31 @@ def complete_through(q):
     return [[About(datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() * 1000)]]
 
 
+def targets(q):
+    """As of the end of the window."""
+    return q.at("targets", on=q.v["last_day"])["targets"]
+
+
+def every_target(q):
+    numbers = lambda t: [t["rate"], t["expected"], t["target_rate"], t["eligible"], t["since"]]
+    why = lambda t: q.v["small"] if t["reason"] == "suppressed" else t["reason"].replace("_", " ")
+    group = lambda t: "all" if t["group"] is None else t["group"] or "(none)"
+    return [[t["target"], group(t), t["state"], *numbers(t), why(t)] for t in targets(q)]
+
+
+def against_target(q, groups, by, measure):
+    """Group → what the first target for the dimension expects of it, and its state or that it is withheld."""
+    metric = {"active": "adoption_rate", "login": "login_rate"}[measure]
+    first = {t["group"]: t for t in reversed(targets(q)) if (t["by"], t["metric"]) == (by, metric)}
+    none = {"expected": None, "state": ""}
+    found = lambda g: first.get(g[by], none)
+    return {q.name(g, by): [found(g)["expected"], q.withheld(g) or found(g)["state"]] for g in groups}
+
+
 def adoption_by_group(q):
     groups = q.ask("adoption", by=q.v["by"], measure=q.v["measure"])["groups"]
-    return [[q.name(g), g["entitled"], g["active"], g["rate"], q.withheld(g)] for g in groups]
+    against = against_target(q, groups, q.v["by"], q.v["measure"])
+    return [[q.name(g), g["entitled"], g["active"], g["rate"], *against[q.name(g)]] for g in groups]
 
 
 def adoption_by_week(q):
@@ -74,7 +96,9 @@ def adoption_by_week(q):
 
 def adoption_since_go_live(q):
     answer = q.at("phases", on=q.day_before("to"), days=365, measure=q.v["measure"])
-    return [[d["day"], f"{n} {p['phase']}", d["rate"]] for n, p in enumerate(answer["phases"], 1) for d in p["days"]]
+    rows = [[d["day"], f"{n} {p['phase']}", d["rate"]] for n, p in enumerate(answer["phases"], 1) for d in p["days"]]
+    longest = max((p["days"] for p in answer["phases"]), key=len)
+    return rows + [[d["day"], "expected", d["expected_rate"]] for d in longest]
 
 
 def features(q):
@@ -158,9 +182,10 @@ def champions(q):
 def adoption_by_phase(q):
     before = {q.name(g, "phase"): g["rate"] for g in q.ask("adoption", "before", "from", by="phase")["groups"]}
     now = {q.name(g, "phase"): g for g in q.ask("adoption", by="phase")["groups"]}
-    missing = {"entitled": None, "rate": None, "suppressed": False}
+    against = against_target(q, now.values(), "phase", "active")
+    missing = {"entitled": None, "rate": None}
     rows = [(name, now.get(name, missing)) for name in before.keys() | now.keys()]
-    return [[name, g["entitled"], before.get(name), g["rate"], q.withheld(g)] for name, g in rows]
+    return [[name, g["entitled"], before.get(name), g["rate"], *against.get(name, [None, ""])] for name, g in rows]
 
 
 def criteria_of_gates(q):
@@ -207,6 +232,7 @@ EXPECTED = {
         "Active, not on the roster": adoption_stat("unentitled_active"),
         "Completeness": completeness,
         "Complete through": complete_through,
+        "Targets": every_target,
         "Adoption by group": adoption_by_group,
         "Adoption by group, week by week": adoption_by_week,
         "Adoption since go-live, phase by phase": adoption_since_go_live,
@@ -241,6 +267,7 @@ EXPECTED = {
         "Champions": champions,
         "Stickiness": month_and_before("stickiness", "stickiness"),
         "Adoption by phase": adoption_by_phase,
+        "Targets": every_target,
         "Criteria of the phase gates": criteria_of_gates,
         "Unused and declining features": unused_and_declining,
         "Frequent issues": frequent_issues,

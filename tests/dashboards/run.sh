@@ -5,7 +5,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../.."
-program=${PROGRAM:-target/release/uptake}
+export PROGRAM=${PROGRAM:-target/release/uptake}
 tools=${TOOLS:-$PWD/.cache/dashboards}
 pictures=${PICTURES:-docs/images}
 
@@ -54,6 +54,8 @@ export UPTAKE__EMBEDDED__KAFKA_PORT=0 UPTAKE__EMBEDDED__CLICKHOUSE_PORT=0
 # Grafana's user, who may read the views of the numbers and nothing under them.
 export READER=reader READER_PASSWORD=read-only
 export UPTAKE__CLICKHOUSE__PASSWORD=owner UPTAKE__CLICKHOUSE__READER__USER=$READER UPTAKE__CLICKHOUSE__READER__PASSWORD=$READER_PASSWORD
+# check.py has the targets evaluated, when everything is counted.
+export UPTAKE__TARGETS__INTERVAL_MS=86400000
 export UPTAKE__API__LIMITS__QUESTIONS_PER_SECOND=0 UPTAKE__API__LIMITS__REFUSALS_PER_SECOND=0
 children=()
 stop() {
@@ -61,7 +63,7 @@ stop() {
     rm -rf "$dir"
 }
 trap stop EXIT
-"$program" up >"$dir/up.log" 2>&1 &
+"$PROGRAM" up >"$dir/up.log" 2>&1 &
 children=($!)
 until [ -e "$dir/data/up.json" ]; do
     kill -0 "${children[0]}" || { cat "$dir/up.log"; exit 1; }
@@ -79,7 +81,7 @@ prometheus --config.file="$dir/prometheus.yml" --storage.tsdb.path="$dir/prometh
 children=($! "${children[@]}")
 began=$(date +%s)
 
-"$program" simulate --users 2000 --days 120 >"$dir/simulated" 2>&1 || { cat "$dir/simulated"; exit 1; }
+"$PROGRAM" simulate --users 2000 --days 120 >"$dir/simulated" 2>&1 || { cat "$dir/simulated"; exit 1; }
 PYTHONDONTWRITEBYTECODE=1 "$tools/python/bin/python" "$here/check.py" "$dir/data/up.json" "http://127.0.0.1:$port" uptake "$began" "$dir/rows.json"
 
 cat >"$dir/fonts.conf" <<END

@@ -38,6 +38,7 @@ mod rejected;
 mod rows;
 mod simulate;
 mod standing;
+mod target_numbers;
 mod targets;
 mod up;
 mod wire;

@@ -30,6 +30,7 @@ features:
   - {key: hr.old, title: Old, released: 2026-01-05}
   - {key: hr.future, title: Future, released: 2027-01-01}
   - {key: legal.sign, title: Sign, roles: [counsel]}
+targets: [{id: units, metric: adoption_rate, by: unit, target: 0.8, due_days: 90, breach_days: 5}]
 ";
 
 /// Sales 5, Ops 5, IT 3, 法务 2 entitled persons in the window; s4 changes from IT to Sales inside it, x1 leaves on its first
@@ -443,6 +444,8 @@ async fn the_views_say_what_the_api_says() {
         ("phases", ", measure = 'active', days = 60, until = '2026-10-15'"),
         ("completeness", ""),
         ("revisions", ""),
+        ("targets", ", on = '2026-10-14'"),
+        ("target_ramp", ", measure = 'active', days = 60"),
     ];
     let known: Vec<_> = numbers.views().map(|(name, _)| name).collect();
     // And system_list, which has no parameters.
@@ -451,6 +454,13 @@ async fn the_views_say_what_the_api_says() {
     api.execute(reject).await;
     api.execute("INSERT INTO arrivals VALUES ('erp', '/erp', '2026-10-05 01:00:00', '2026-11-08 01:00:00', 1)")
         .await;
+    api.execute("INSERT INTO target_runs VALUES ('erp', '2026-10-14', 1, true, true, '', now64(3))")
+        .await;
+    api.execute(
+        "INSERT INTO target_days (system, target, group_name, day, metric, dimension, state, since, reason, rate, expected, eligible) \
+        VALUES ('erp', 'units', 'Sales', '2026-10-14', 'adoption_rate', 'unit', 'behind', '2026-10-13', 'below_ramp', 0.5, 0.8, 5)",
+    )
+    .await;
     // Numbers that cannot be asked about some of the people only.
     let of_all = [
         "data_quality",
@@ -460,6 +470,8 @@ async fn the_views_say_what_the_api_says() {
         "training_effect",
         "completeness",
         "revisions",
+        "targets",
+        "target_ramp",
     ];
     let filters = [vec![], vec![("unit", "Ops"), ("unit", "Sales")]];
     let asked = own

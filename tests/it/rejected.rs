@@ -256,6 +256,18 @@ async fn a_retry_sends_the_same_message_and_only_once() {
     assert_eq!(told(&fixture, &["retry", &origin, "--again"]), done);
     forget_retries(&fixture).await;
     assert_eq!(told(&fixture, &["retry", &origin]), done);
+    let entries =
+        "SELECT object, outcome, detail FROM audit WHERE step = 1 AND action = 'retry_rejects' ORDER BY at LIMIT 2";
+    let entries = fixture.store.client().query(entries).fetch_all().await.unwrap();
+    let entry = |sent: u32, skipped: u32| {
+        let detail =
+            json!({"sent": sent, "skipped": skipped, "as_wrong_as_before": 0, "missing": [], "interrupted": false});
+        (fixture.config.kafka.rejected_topic.clone(), "done".to_owned(), detail)
+    };
+    let read =
+        |(topic, outcome, detail): (String, String, String)| (topic, outcome, serde_json::from_str(&detail).unwrap());
+    let entries: Vec<(String, String, Value)> = entries.into_iter().map(read).collect();
+    assert_eq!(entries, [entry(1, 0), entry(0, 1)], "the dry run leaves none");
     fixture.produce("u-1", click("after", 0)).await;
     eventually_counted(&fixture, 3).await;
     let repeats = "SELECT count() FROM events WHERE identity IN (SELECT identity FROM events GROUP BY identity HAVING count() > 1)";

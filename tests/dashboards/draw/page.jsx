@@ -33,7 +33,7 @@ const theme = createTheme({ colors: { mode: 'light' } });
 // What a field's configuration may hold: Grafana's application registers these, the packages do not.
 const STANDARD = ['unit', 'min', 'max', 'decimals', 'displayName', 'color', 'thresholds', 'mappings', 'noValue'];
 const CUSTOM = [
-  'align', 'axisLabel', 'axisPlacement', 'cellOptions', 'drawStyle', 'fillOpacity', 'inspect', 'lineInterpolation', 'lineWidth', 'minWidth',
+  'align', 'axisLabel', 'axisPlacement', 'cellOptions', 'drawStyle', 'fillOpacity', 'inspect', 'lineInterpolation', 'lineStyle', 'lineWidth', 'minWidth',
   'pointSize', 'scaleDistribution', 'showPoints', 'spanNulls', 'stacking', 'thresholdsStyle', 'width',
 ];
 const option = (path, isCustom) => ({
