@@ -118,7 +118,8 @@ impl Batch {
             next_offset: envelope.position.offset + 1,
             kafka_ms: envelope.kafka_ms,
         };
-        self.covered.insert(envelope.position.partition, covered);
+        let before = self.covered.insert(envelope.position.partition, covered);
+        debug_assert!(before.is_none_or(|before| before.next_offset < covered.next_offset));
         self.oldest_kafka_ms = self.oldest_kafka_ms.min(envelope.kafka_ms);
     }
 
