@@ -107,6 +107,11 @@ impl Chain {
         self.batch.is_full(&self.config.ingest)
     }
 
+    /// How many messages more the batch may take in.
+    pub fn until_full(&self) -> usize {
+        self.batch.until_full(&self.config.ingest)
+    }
+
     pub fn is_due(&self) -> bool {
         self.is_full() || self.batch.is_due(&self.config.ingest)
     }

@@ -4,9 +4,6 @@ use hashbrown::HashTable;
 
 use crate::event::Identity;
 
-/// The index begins with room for so many identities.
-const RESERVED: usize = 1_000_000;
-
 /// A ring of identities with an index into it: 16 bytes for each identity and about 10 for the index.
 pub struct IdentityMemory {
     ring: Vec<Identity>,
@@ -19,13 +16,11 @@ pub struct IdentityMemory {
 impl IdentityMemory {
     /// Remembers up to `capacity` identities, which must be at least 1 and fit 32 bits.
     pub fn new(capacity: usize) -> Self {
-        let capacity = capacity.clamp(1, u32::MAX as usize);
         Self {
             ring: Vec::new(),
             next: 0,
-            capacity,
-            // To grow means to place everything anew.
-            index: HashTable::with_capacity(capacity.min(RESERVED)),
+            capacity: capacity.clamp(1, u32::MAX as usize),
+            index: HashTable::new(),
         }
     }
 
