@@ -226,14 +226,14 @@ fn poll_round(member: &Member, messages: &Messages, complaints: &mut Complaints)
     // What the identity memory is sure to recognise depends on the rows of a batch being bounded.
     let most = lock(&member.chain).until_full().clamp(1, ROUND);
     let taken = messages.take(most, POLL);
-    let mut chain = lock(&member.chain);
+    let mut envelopes = Vec::with_capacity(most);
     for message in taken.iter() {
         match message {
-            Ok(envelope) => chain.take(&envelope)?,
+            Ok(envelope) => envelopes.push(envelope),
             Err(error) => complaints.hear(error)?,
         }
     }
-    Ok(())
+    lock(&member.chain).take(&envelopes)
 }
 
 fn hand_over(member: &Arc<Member>) {
