@@ -62,7 +62,7 @@ pub(super) fn structured(text: &str) -> Option<Scanned<'_>> {
         attributes: Attributes::default(),
         data: Data::default(),
     };
-    let mut at = Scanner { text, at: 0 };
+    let mut at = Scanner::new(text);
     let mut has_data = false;
     at.object(|at, name| {
         if name == "data" {
@@ -99,9 +99,22 @@ pub(super) fn structured(text: &str) -> Option<Scanned<'_>> {
 struct Scanner<'a> {
     text: &'a str,
     at: usize,
+    /// Where the block begins that `specials` is about.
+    block: usize,
+    /// The quotes, backslashes and control characters of one block, the lowest bit for its first byte.
+    specials: u64,
 }
 
 impl<'a> Scanner<'a> {
+    fn new(text: &'a str) -> Self {
+        Self {
+            text,
+            at: 0,
+            block: 0,
+            specials: specials_at(text.as_bytes(), 0),
+        }
+    }
+
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -141,28 +154,63 @@ impl<'a> Scanner<'a> {
     fn text(&mut self) -> Option<&'a str> {
         self.expect(b'"')?;
         let from = self.at;
-        let to = from + plain(&self.text.as_bytes()[from..]);
+        let to = self.special();
         self.at = to + 1;
         (self.text.as_bytes().get(to) == Some(&b'"')).then(|| &self.text[from..to])
     }
+
+    /// Where the first quote, backslash or control character from `at` on stands; past the end when there is none.
+    fn special(&mut self) -> usize {
+        loop {
+            let passed = self.at.saturating_sub(self.block);
+            let ahead = u64::MAX.checked_shl(passed as u32).unwrap_or(0) & self.specials;
+            if ahead != 0 {
+                return self.block + ahead.trailing_zeros() as usize;
+            }
+            self.block += BLOCK;
+            self.specials = specials_at(self.text.as_bytes(), self.block);
+        }
+    }
 }
 
-/// How many bytes come before the first quote, backslash or control character: eight are looked at at once.
-fn plain(bytes: &[u8]) -> usize {
-    const EACH: u64 = u64::MAX / 0xff;
-    let less = |word: u64, than: u64| word.wrapping_sub(EACH * than) & !word;
-    let mut at = 0;
-    while let Some(eight) = bytes[at..].first_chunk() {
-        let word = u64::from_le_bytes(*eight);
-        let special =
-            less(word ^ (EACH * u64::from(b'"')), 1) | less(word ^ (EACH * u64::from(b'\\')), 1) | less(word, 0x20);
-        // The lowest bit is right; those above it may come from a borrow.
-        let special = special & (EACH << 7);
-        if special != 0 {
-            return at + special.trailing_zeros() as usize / 8;
+const BLOCK: usize = 64;
+
+/// What is behind the end counts as special.
+fn specials_at(bytes: &[u8], at: usize) -> u64 {
+    let rest = bytes.get(at..).unwrap_or_default();
+    match rest.first_chunk() {
+        Some(block) => specials(block),
+        None => {
+            let mut block = [0; BLOCK];
+            block[..rest.len()].copy_from_slice(rest);
+            specials(&block)
         }
-        at += 8;
     }
-    let special = |&byte: &u8| byte == b'"' || byte == b'\\' || byte < 0x20;
-    at + bytes[at..].iter().position(special).unwrap_or(bytes.len() - at)
+}
+
+#[cfg(target_arch = "x86_64")]
+fn specials(block: &[u8; BLOCK]) -> u64 {
+    use std::arch::x86_64::{
+        _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8,
+    };
+    let (parts, []) = block.as_chunks::<16>() else {
+        unreachable!("a block is a multiple of 16 bytes")
+    };
+    let part = |bytes: &[u8; 16]| {
+        // SAFETY: every x86-64 has SSE2, and 16 bytes are read of as many.
+        unsafe {
+            let bytes = _mm_loadu_si128(bytes.as_ptr().cast());
+            let is = |byte: u8| _mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte as i8));
+            let is_control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
+            _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(is(b'"'), is(b'\\')), is_control)) as u64
+        }
+    };
+    parts.iter().rev().fold(0, |found, bytes| found << 16 | part(bytes))
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn specials(block: &[u8; BLOCK]) -> u64 {
+    let is_special = |&byte: &u8| byte == b'"' || byte == b'\\' || byte < 0x20;
+    let bits = block.iter().rev().map(|byte| u64::from(is_special(byte)));
+    bits.fold(0, |found, bit| found << 1 | bit)
 }

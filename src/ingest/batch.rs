@@ -92,7 +92,14 @@ impl Batch {
     }
 
     pub fn is_full(&self, bounds: &config::Ingest) -> bool {
-        self.row_count + self.dead_letters.len() >= bounds.batch_rows || self.held_bytes >= bounds.batch_bytes
+        self.until_full(bounds) == 0 || self.held_bytes >= bounds.batch_bytes
+    }
+
+    /// How many rows and dead letters more are allowed.
+    pub fn until_full(&self, bounds: &config::Ingest) -> usize {
+        bounds
+            .batch_rows
+            .saturating_sub(self.row_count + self.dead_letters.len())
     }
 
     pub fn is_due(&self, bounds: &config::Ingest) -> bool {
@@ -118,7 +125,8 @@ impl Batch {
             next_offset: envelope.position.offset + 1,
             kafka_ms: envelope.kafka_ms,
         };
-        self.covered.insert(envelope.position.partition, covered);
+        let before = self.covered.insert(envelope.position.partition, covered);
+        debug_assert!(before.is_none_or(|before| before.next_offset < covered.next_offset));
         self.oldest_kafka_ms = self.oldest_kafka_ms.min(envelope.kafka_ms);
     }
 

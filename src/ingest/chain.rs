@@ -22,6 +22,9 @@ use crate::metrics::{IngestMetrics, ReasonLabel};
 use crate::pseudonym::Pseudonymizer;
 use crate::store::erasure::Tombstones;
 
+/// So many messages are decoded before the first of them is looked for among the repeats.
+const AHEAD: usize = 32;
+
 /// The state of the polling thread.
 pub struct Chain {
     config: Arc<Config>,
@@ -65,8 +68,26 @@ impl Chain {
         }
     }
 
-    /// Takes one message in. Fails only when the partition's memory is missing, which would risk counting twice.
-    pub fn take(&mut self, envelope: &Envelope<'_>) -> anyhow::Result<()> {
+    /// Takes messages in. Fails only when a partition's memory is missing, which would risk counting twice.
+    pub fn take(&mut self, envelopes: &[Envelope<'_>]) -> anyhow::Result<()> {
+        for envelopes in envelopes.chunks(AHEAD) {
+            let decoded: Vec<_> = envelopes
+                .iter()
+                .map(|envelope| decode(envelope, &self.config, self.now_ms))
+                .collect();
+            for (envelope, event) in envelopes.iter().zip(&decoded) {
+                if let (Some(memory), Ok(event)) = (self.memories.get(&envelope.position.partition), event) {
+                    memory.look_ahead(event.identity);
+                }
+            }
+            for (envelope, event) in envelopes.iter().zip(decoded) {
+                self.take_one(envelope, event)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_one(&mut self, envelope: &Envelope<'_>, event: Result<Event<'_>, Reject>) -> anyhow::Result<()> {
         let position = envelope.position;
         let Some(memory) = self.memories.get_mut(&position.partition) else {
             bail!(
@@ -78,7 +99,7 @@ impl Chain {
             self.batch = Batch::new(self.zones.borrow().clone(), self.now_ms, self.room);
         }
         self.metrics.messages.inc();
-        match decode(envelope, &self.config, self.now_ms) {
+        match event {
             Ok(event) => {
                 let user = self.users.of(&event.subject);
                 if event.time_ms < user.erased_before_ms {
@@ -105,6 +126,11 @@ impl Chain {
 
     pub fn is_full(&self) -> bool {
         self.batch.is_full(&self.config.ingest)
+    }
+
+    /// How many messages more the batch may take in.
+    pub fn until_full(&self) -> usize {
+        self.batch.until_full(&self.config.ingest)
     }
 
     pub fn is_due(&self) -> bool {

@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use rdkafka::client::OAuthToken;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::{ClientContext, Statistics};
 use tokio_util::sync::CancellationToken;
 
 use super::chain::Chain;
-use super::envelope::Envelope;
 use super::member::Member;
+use super::messages::Messages;
 use super::progress::Open;
 use super::protocol::Input;
 use super::takeover::Takeover;
@@ -26,13 +27,14 @@ use crate::store::{Store, login, topics};
 
 /// The longest the last report of a session may take.
 const LAST_REPORT: Duration = Duration::from_secs(2);
-const POLL: Duration = Duration::from_millis(50);
+/// The longest that the events of the group wait while there are no messages.
+const POLL: Duration = Duration::from_millis(20);
 /// A full batch waits for its turn this part of the session timeout before Kafka is paused: to pause throws away what is
 /// fetched, and to wait longer would look like a worker that hangs.
 const PAUSE_AFTER_PART: u64 = 8;
 
 const COMPLAIN_AGAIN: Duration = Duration::from_secs(10);
-/// A message costs less than a microsecond; the rest of the loop is looked at once in so many.
+/// A message costs about a microsecond; the rest of the loop is looked at once in so many.
 const ROUND: usize = 256;
 
 /// What librdkafka calls, on the polling thread.
@@ -106,7 +108,7 @@ fn numbers(partitions: &TopicPartitionList) -> Vec<i32> {
 /// One membership in the group, from joining to leaving.
 pub struct Session {
     member: Arc<Member>,
-    consumer: Arc<GroupConsumer>,
+    messages: Arc<Messages>,
     store: Store,
 }
 
@@ -126,11 +128,11 @@ impl Session {
         let chain = Chain::new(config.clone(), metrics.clone(), shared);
         let trouble = shared.trouble.clone();
         let member = Arc::new(Member::new(config, metrics, trouble, chain, writer, takeover));
-        let consumer = Arc::new(join_group(&member)?);
-        member.attach(&consumer);
+        let messages = Arc::new(Messages::new(join_group(&member)?));
+        member.attach(&messages);
         Ok(Self {
             member,
-            consumer,
+            messages,
             store: shared.store.clone(),
         })
     }
@@ -144,7 +146,7 @@ impl Session {
     pub async fn run(self, shutdown: &CancellationToken) -> anyhow::Result<()> {
         let Self {
             member,
-            consumer,
+            messages,
             store,
         } = self;
         let reporting = CancellationToken::new();
@@ -154,9 +156,9 @@ impl Session {
         tokio::spawn(member.clone().watch_topic());
         let shutdown = shutdown.clone();
         // What a consumer that is dropped owned is forgotten, and the last report is still to tell of it.
-        let kept = consumer.clone();
+        let kept = messages.clone();
         let polling = tokio::task::spawn_blocking(move || {
-            let result = poll_loop(&member, &consumer, &shutdown);
+            let result = poll_loop(&member, &messages, &shutdown);
             member.stop();
             result
         });
@@ -190,14 +192,14 @@ fn join_group(member: &Arc<Member>) -> anyhow::Result<GroupConsumer> {
     Ok(consumer)
 }
 
-fn poll_loop(member: &Arc<Member>, consumer: &GroupConsumer, shutdown: &CancellationToken) -> anyhow::Result<()> {
+fn poll_loop(member: &Arc<Member>, messages: &Messages, shutdown: &CancellationToken) -> anyhow::Result<()> {
     let mut backpressure = Backpressure::default();
     let mut complaints = Complaints::default();
     while !shutdown.is_cancelled() {
         member.polls();
         hand_over(member);
-        backpressure.regulate(member, consumer)?;
-        poll_round(member, consumer, &mut complaints)?;
+        backpressure.regulate(member, messages.consumer())?;
+        poll_round(member, messages, &mut complaints)?;
         if let Some(error) = member.failure() {
             return Err(error);
         }
@@ -210,23 +212,28 @@ fn poll_loop(member: &Arc<Member>, consumer: &GroupConsumer, shutdown: &Cancella
     Ok(())
 }
 
-fn poll_round(member: &Member, consumer: &GroupConsumer, complaints: &mut Complaints) -> anyhow::Result<()> {
+/// The events of the group are looked at before every round of messages, so that none is in hand when partitions go.
+fn poll_round(member: &Member, messages: &Messages, complaints: &mut Complaints) -> anyhow::Result<()> {
     lock(&member.chain).tick();
-    // Waits for the first message only: a trickle of them must not keep the loop from its other work.
-    for wait in std::iter::once(POLL).chain(std::iter::repeat_n(Duration::ZERO, ROUND)) {
-        match consumer.poll(wait) {
-            Some(Ok(message)) => {
-                let mut chain = lock(&member.chain);
-                chain.take(&Envelope::of(&message))?;
-                if chain.is_full() {
-                    break;
-                }
-            }
-            Some(Err(error)) => return complaints.hear(error),
-            None => break,
+    match messages.consumer().poll(Duration::ZERO) {
+        Some(Ok(message)) => bail!(
+            "a message of partition {} came outside of the queue of messages",
+            message.partition()
+        ),
+        Some(Err(error)) => complaints.hear(error)?,
+        None => {}
+    }
+    // What the identity memory is sure to recognise depends on the rows of a batch being bounded.
+    let most = lock(&member.chain).until_full().clamp(1, ROUND);
+    let taken = messages.take(most, POLL);
+    let mut envelopes = Vec::with_capacity(most);
+    for message in taken.iter() {
+        match message {
+            Ok(envelope) => envelopes.push(envelope),
+            Err(error) => complaints.hear(error)?,
         }
     }
-    Ok(())
+    lock(&member.chain).take(&envelopes)
 }
 
 fn hand_over(member: &Arc<Member>) {

@@ -31,7 +31,7 @@ impl Dictionary {
     pub fn push(&mut self, text: &str) -> usize {
         let before = self.texts.len();
         let number = match self.rows.last() {
-            Some(&last) if self.text(last) == text.as_bytes() => last,
+            Some(&last) if is_same(self.text(last), text.as_bytes()) => last,
             _ => self.number(text),
         };
         self.rows.push(number);
@@ -51,7 +51,10 @@ impl Dictionary {
     /// A batch has fewer texts than 32 bits can count.
     fn number(&mut self, text: &str) -> u32 {
         let hash = xxh3_64(text.as_bytes());
-        if let Some(&number) = self.index.find(hash, |&number| self.text(number) == text.as_bytes()) {
+        if let Some(&number) = self
+            .index
+            .find(hash, |&number| is_same(self.text(number), text.as_bytes()))
+        {
             return number;
         }
         let number = self.spans.len() as u32;
@@ -89,6 +92,13 @@ impl Dictionary {
         column.extend(numbers);
         column
     }
+}
+
+/// As `==`, without the call that costs more than the comparison: most texts are short.
+fn is_same(a: &[u8], b: &[u8]) -> bool {
+    let ((a_words, a_rest), (b_words, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let same_words = || a_words.iter().zip(b_words).all(|(a, b)| a == b);
+    a.len() == b.len() && same_words() && a_rest.iter().zip(b_rest).all(|(a, b)| a == b)
 }
 
 /// LEB128.

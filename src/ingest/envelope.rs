@@ -1,6 +1,6 @@
 //! A Kafka message as the chain sees it: payload, position, headers.
 
-use rdkafka::message::{BorrowedHeaders, BorrowedMessage, Headers, Message};
+use rdkafka::message::{BorrowedHeaders, Headers};
 
 use crate::event::Attributes;
 
@@ -23,19 +23,6 @@ pub struct Envelope<'m> {
 }
 
 impl<'m> Envelope<'m> {
-    pub fn of(message: &'m BorrowedMessage<'_>) -> Self {
-        Self {
-            position: Position {
-                partition: message.partition(),
-                offset: message.offset(),
-            },
-            kafka_ms: message.timestamp().to_millis().unwrap_or(0),
-            key: message.key(),
-            payload: message.payload().unwrap_or_default(),
-            headers: message.headers(),
-        }
-    }
-
     /// The CloudEvents attributes when the message is in binary mode, `None` when it is structured.
     pub fn binary_attributes(&self) -> Option<Attributes<'m>> {
         Attributes::of_headers(self.headers?.iter().map(|header| (header.key, header.value)))

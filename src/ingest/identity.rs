@@ -52,6 +52,15 @@ impl IdentityMemory {
         true
     }
 
+    /// Brings what [`Self::remember`] will read into the processor's cache. It lies anywhere in many megabytes: to look for
+    /// several identities one right after the other is to wait for the memory once.
+    pub fn look_ahead(&self, identity: Identity) {
+        std::hint::black_box(
+            self.index
+                .find(hash(identity), |&slot| self.ring[slot as usize] == identity),
+        );
+    }
+
     pub fn len(&self) -> usize {
         self.ring.len()
     }

@@ -17,6 +17,7 @@ use super::consumer::GroupConsumer;
 use super::identity::IdentityMemory;
 use super::liveness::Liveness;
 use super::lock;
+use super::messages::Messages;
 use super::progress::Progress;
 use super::protocol::{self, Membership, Outcome, Reason};
 use super::takeover::Takeover;
@@ -51,7 +52,7 @@ pub struct Member {
     takeover: Takeover,
     takeovers_began: Mutex<BTreeMap<u64, Instant>>,
     liveness: Liveness,
-    consumer: OnceLock<Weak<GroupConsumer>>,
+    messages: OnceLock<Weak<Messages>>,
     failure: Mutex<Option<anyhow::Error>>,
     runtime: tokio::runtime::Handle,
 }
@@ -76,7 +77,7 @@ impl Member {
             takeover,
             takeovers_began: Mutex::default(),
             liveness: Liveness::new(Duration::from_millis(config.kafka.silence_limit_ms())),
-            consumer: OnceLock::new(),
+            messages: OnceLock::new(),
             failure: Mutex::default(),
             runtime: tokio::runtime::Handle::current(),
             config,
@@ -85,9 +86,9 @@ impl Member {
         }
     }
 
-    /// The consumer that the effects work on; to be called once, before it is polled.
-    pub fn attach(&self, consumer: &Arc<GroupConsumer>) {
-        let _first = self.consumer.set(Arc::downgrade(consumer));
+    /// The consumer that the effects work on, and its messages; to be called once, before it is polled.
+    pub fn attach(&self, messages: &Arc<Messages>) {
+        let _first = self.messages.set(Arc::downgrade(messages));
     }
 
     /// To be called before every poll. The first poll after a silence ends the membership instead of hiding it.
@@ -258,18 +259,25 @@ impl Member {
     }
 
     /// `None` once the session is over: then nobody waits for an answer.
+    fn messages(&self) -> Option<Arc<Messages>> {
+        self.messages.get().and_then(Weak::upgrade)
+    }
+
+    /// As [`Self::messages`].
     fn consumer(&self) -> Option<Arc<GroupConsumer>> {
-        self.consumer.get().and_then(Weak::upgrade)
+        Some(self.messages()?.consumer().clone())
     }
 
     /// Under the chain's lock, so that nobody who pauses sees the partition open and not yet resumed.
     fn open(&self, partition: i32, memory: IdentityMemory) -> Option<Input> {
-        let consumer = self.consumer()?;
+        let messages = self.messages()?;
+        let topic = &self.config.kafka.topic;
         let mut chain = lock(&self.chain);
         chain.open(partition, memory);
         let mut opened = TopicPartitionList::new();
-        opened.add_partition(&self.config.kafka.topic, partition);
-        let error = consumer.resume(&opened).err()?;
+        opened.add_partition(topic, partition);
+        let led = messages.lead_here(topic, partition);
+        let error = led.and_then(|()| messages.consumer().resume(&opened)).err()?;
         lock(&self.failure).get_or_insert(anyhow!(error).context("a partition cannot be resumed"));
         Some(Input::Lost)
     }

@@ -19,6 +19,7 @@ mod identity;
 mod insert;
 mod liveness;
 mod member;
+mod messages;
 pub mod preflight;
 mod progress;
 mod protocol;
