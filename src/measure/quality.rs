@@ -70,11 +70,22 @@ pub(super) struct Known {
 
 impl Default for Known {
     fn default() -> Self {
+        Self::believing(BELIEVED, revisions::BELIEVED)
+    }
+}
+
+impl Known {
+    fn believing(standing: Duration, changes: Duration) -> Self {
         Self {
-            state: Memo::new(BELIEVED),
-            window: Memo::new(BELIEVED),
-            changes: Memo::new(revisions::BELIEVED),
+            state: Memo::new(standing),
+            window: Memo::new(standing),
+            changes: Memo::new(changes),
         }
+    }
+
+    /// Everything is asked each time.
+    pub(super) fn nothing() -> Self {
+        Self::believing(Duration::ZERO, Duration::ZERO)
     }
 }
 

@@ -53,6 +53,14 @@ impl Reader {
         }
     }
 
+    /// One that believes nothing it found a moment ago: for who decides by what it finds.
+    pub fn asking_anew(self) -> Self {
+        Self {
+            known: Arc::new(Known::nothing()),
+            ..self
+        }
+    }
+
     /// A question as it stands; its `{name:Type}` are given by [`Query::param`].
     pub fn question(&self, sql: &str) -> Query {
         self.client.query_raw(sql)
