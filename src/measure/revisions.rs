@@ -118,8 +118,13 @@ pub async fn shown(reader: &Reader, system: &SystemContext, window: Window, now:
     let is_final = |day: Date| final_from(day.first_of_month(), &system.timezone) <= now;
     let last = window.to.yesterday().unwrap_or(window.to);
     let changes = if is_final(window.from) {
-        let changes = changes(reader, system, window);
-        reader.known.changes.get(Asked::of(system, window), changes).await?
+        // Whole months, so that windows of the same months are asked about once.
+        let months = Window {
+            from: window.from.first_of_month(),
+            to: last.last_of_month().saturating_add(1.day()),
+        };
+        let changes = changes(reader, system, months);
+        reader.known.changes.get(Asked::of(system, months), changes).await?
     } else {
         Changes::default()
     };
