@@ -143,6 +143,7 @@ impl Writer {
         self.metrics
             .end_to_end_seconds
             .observe((now_ms - batch.oldest_kafka_ms).max(0) as f64 / 1_000.0);
+        return_memory();
     }
 
     /// A zone that was changed while this batch was under way: its rows stand under the old zone and must be derived again.
@@ -157,4 +158,13 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// A batch that is written leaves holes of megabytes, which the next one rarely fits: without this a worker grows by a tenth.
+fn return_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: frees what nothing owns; may be called at any time by any thread.
+    unsafe {
+        libc::malloc_trim(0)
+    };
 }
