@@ -1,12 +1,18 @@
 //! A consumer group, seen from outside.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
+use jiff::Timestamp;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use uptake::config::Kafka;
+use uptake::config::{Config, Kafka};
 use uptake::store::topics;
+
+use crate::process::Program;
+
+const PATIENCE: Duration = Duration::from_secs(600);
+const LOOK: Duration = Duration::from_millis(50);
 
 pub struct Group {
     name: String,
@@ -15,6 +21,12 @@ pub struct Group {
 }
 
 impl Group {
+    /// The group of an installation's workers.
+    #[allow(dead_code, reason = "bench-peers has groups of other names")]
+    pub fn of(config: &Config) -> anyhow::Result<Self> {
+        Self::new(&config.kafka, &config.kafka.group_id)
+    }
+
     pub fn new(kafka: &Kafka, name: &str) -> anyhow::Result<Self> {
         Ok(Self {
             name: name.to_owned(),
@@ -38,5 +50,23 @@ impl Group {
             _ => 0,
         });
         Ok(done.sum())
+    }
+    /// Waits until the group is done with so many messages; when that was, in milliseconds since the epoch.
+    #[allow(dead_code, reason = "bench-peers waits for more than commits")]
+    pub async fn wait_for(&self, worker: &mut Program, messages: u64) -> anyhow::Result<i64> {
+        let started = Instant::now();
+        loop {
+            let done = tokio::task::block_in_place(|| self.committed())?;
+            if done >= messages {
+                return Ok(Timestamp::now().as_millisecond());
+            }
+            worker.check()?;
+            ensure!(
+                started.elapsed() < PATIENCE,
+                "{done} of {messages} events after {} s",
+                PATIENCE.as_secs()
+            );
+            tokio::time::sleep(LOOK).await;
+        }
     }
 }

@@ -95,6 +95,7 @@ impl Installation {
         let mut program = Command::new(PROGRAM);
         let given = [
             ("KAFKA__BROKERS", config.kafka.brokers.clone()),
+            ("KAFKA__TOPIC", config.kafka.topic.clone()),
             ("KAFKA__GROUP_ID", config.kafka.group_id.clone()),
             ("CLICKHOUSE__URL", config.clickhouse.url.clone()),
             ("CLICKHOUSE__DATABASE", config.clickhouse.database.clone()),

@@ -47,13 +47,18 @@ impl Topic {
     pub async fn fill(parts: &Parts, events: u64) -> anyhow::Result<Self> {
         // Migrating creates the topics; the database is not used.
         parts.database("topics").await?.drop().await?;
-        let mut topic = Self {
-            kafka: parts.config().kafka.clone(),
-            events: 0,
-            mean_bytes: 0.0,
-        };
+        let mut topic = Self::empty(&parts.config().kafka);
         topic.send(events).await?;
         Ok(topic)
+    }
+
+    /// The topic as migrating an installation creates it.
+    pub fn empty(kafka: &Kafka) -> Self {
+        Self {
+            kafka: kafka.clone(),
+            events: 0,
+            mean_bytes: 0.0,
+        }
     }
 
     /// Sends so many further events.

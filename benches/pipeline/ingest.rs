@@ -1,9 +1,8 @@
 //! `uptake ingest` on the prefilled topic, with broker, engine and worker side by side on this machine.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::ensure;
-use jiff::Timestamp;
 use uptake::config::Config;
 
 use crate::RUNS;
@@ -12,9 +11,6 @@ use crate::parts::{Installation, Parts};
 use crate::process::{self, Meter, Program};
 use crate::report::{Report, Target};
 use crate::topic::Topic;
-
-const PATIENCE: Duration = Duration::from_secs(600);
-const LOOK: Duration = Duration::from_millis(50);
 
 /// Measures [`RUNS`] runs, each by a new consumer group into a new database. The last database is returned.
 pub async fn end_to_end(report: &mut Report, parts: &Parts, topic: &mut Topic) -> anyhow::Result<Installation> {
@@ -68,7 +64,9 @@ async fn fill_memory(
     let missing = wanted.saturating_sub(topic.events);
     report.progress(format_args!("{missing} further events for the identity memory"));
     topic.send(missing).await?;
-    wait_for(&installation.config, &mut worker, topic.events).await?;
+    Group::of(&installation.config)?
+        .wait_for(&mut worker, topic.events)
+        .await?;
     let mb = process::peak_resident_bytes(worker.pid())? as f64 / 1e6;
     let what = format!("uptake ingest: peak memory after {} events", topic.events);
     report.add_with_target(what, "MB", vec![mb], Target::AtMost(400.0));
@@ -90,7 +88,7 @@ impl Run {
     async fn measure(parts: &Parts, installation: &Installation, events: u64) -> anyhow::Result<(Self, Program)> {
         let meter = Meter::start(&[parts.engine_pid(), parts.broker_pid()])?;
         let mut worker = installation.start("ingest", &[])?;
-        let committed_ms = wait_for(&installation.config, &mut worker, events).await?;
+        let committed_ms = Group::of(&installation.config)?.wait_for(&mut worker, events).await?;
         // Of the worker everything counts, its start included.
         let worker_cpu = process::cpu(worker.pid())?;
         let (wall, others) = meter.stop()?;
@@ -121,24 +119,5 @@ impl Run {
             shares: used.map(|cpu| 100.0 * cpu.as_secs_f64() / wall.as_secs_f64()),
         };
         Ok((run, worker))
-    }
-}
-
-/// Waits until so many messages are committed; when that was, in milliseconds since the epoch.
-async fn wait_for(config: &Config, worker: &mut Program, messages: u64) -> anyhow::Result<i64> {
-    let started = Instant::now();
-    let group = Group::new(&config.kafka, &config.kafka.group_id)?;
-    loop {
-        let done = tokio::task::block_in_place(|| group.committed())?;
-        if done >= messages {
-            return Ok(Timestamp::now().as_millisecond());
-        }
-        worker.check()?;
-        ensure!(
-            started.elapsed() < PATIENCE,
-            "{done} of {messages} events after {} s",
-            PATIENCE.as_secs()
-        );
-        tokio::time::sleep(LOOK).await;
     }
 }

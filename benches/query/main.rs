@@ -3,12 +3,17 @@
 //!
 //! Each kind of question is asked 200 times, each time about something else; beside it stand what the same question costs when
 //! it is asked of the raw events, and how many rows the API's question read. A process that has just started is asked, after
-//! some other questions to warm the caches. Then targets are evaluated (`targets.rs`), and every panel of the dashboards is asked (`panels.rs`).
+//! some other questions to warm the caches. Then targets are evaluated (`targets.rs`), every panel of the dashboards is asked (`panels.rs`), and
+//! further events are ingested (`ingest.rs`); `cargo bench --bench query ingest` does only the last.
 //! Nothing is asserted: the figures go to a table and to `target/bench-query.json`.
 //! `UPTAKE_BENCH_EVENTS` makes the company's people do less or more; how many they are stays the same.
 
 #[path = "../common/company.rs"]
 mod company;
+#[allow(dead_code, reason = "the other benches use more of it")]
+#[path = "../common/group.rs"]
+mod group;
+mod ingest;
 mod panels;
 #[allow(dead_code, reason = "the other benches use more of it")]
 #[path = "../common/parts.rs"]
@@ -21,6 +26,9 @@ mod questions;
 #[path = "../common/report.rs"]
 mod report;
 mod targets;
+#[allow(dead_code, reason = "the other benches use more of it")]
+#[path = "../common/topic.rs"]
+mod topic;
 
 use std::time::{Duration, Instant};
 
@@ -52,6 +60,7 @@ fn main() -> anyhow::Result<()> {
         Ok(text) => text.parse().context("UPTAKE_BENCH_EVENTS: expected a number")?,
         Err(_) => EVENTS,
     };
+    let only_ingest = std::env::args().any(|argument| argument == "ingest");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut parts = Parts::start().await?;
@@ -62,13 +71,16 @@ fn main() -> anyhow::Result<()> {
         let installation = parts.database("query").await?;
         let today = Timestamp::now().in_tz(ZONE)?.date();
         let mut report = store(&installation, today, events).await?;
-        let mut api = Api::start(&installation).await?;
-        for question in QUESTIONS {
-            ask(&mut report, &installation, &mut api, today, &question).await?;
+        if !only_ingest {
+            let mut api = Api::start(&installation).await?;
+            for question in QUESTIONS {
+                ask(&mut report, &installation, &mut api, today, &question).await?;
+            }
+            api.program.stop()?;
+            targets::evaluate(&mut report, &parts, &installation, today).await?;
+            panels::ask(&mut report, &installation, today).await?;
         }
-        api.program.stop()?;
-        targets::evaluate(&mut report, &parts, &installation, today).await?;
-        panels::ask(&mut report, &installation, today).await?;
+        ingest::compare(&mut report, &mut parts, &installation).await?;
         parts.stop().await;
         report.finish("bench-query.json")
     })

@@ -7,6 +7,7 @@
 -- Sets of users come from feature_users, one for each day; folding them keeps who was seen and who was seen again. Depth needs the clicks of each user and
 -- day, which feature_days holds.
 -- These sets hold everybody also where a filter asks about some: they only meet sets of people, and those whom it leaves in the window before are others.
+-- `people` are for each role its name, how many there are now and were before, and the sets of both.
 -- Suppressed (numbers NULL): fewer than {{min_group_size}} people expected, or entitled at all. Without any roster clicks and depth are shown.
 CREATE OR REPLACE VIEW features AS
 WITH
@@ -19,28 +20,7 @@ WITH
     greatest({from:Date}, {to:Date} - 28) AS late_from,
     [({from:Date}, {to:Date}), (before_from, {from:Date})] AS periods,
     {{withheld_of_roles}} AS withheld,
-    {{chosen_set}} AS chosen_set,
-    people AS
-    (
-        SELECT
-            grouping(role) = 1 AS every_role,
-            role,
-            countIf(is_now) AS people_now,
-            countIf(is_before) AS people_before,
-            if(empty(split.1), groupBitmapStateIf(ordinal, is_now), bitmapTransform(groupBitmapStateIf(ordinal, is_now), split.1, split.2)) AS set_now,
-            if(empty(split.1), groupBitmapStateIf(ordinal, is_before), bitmapTransform(groupBitmapStateIf(ordinal, is_before), split.1, split.2)) AS set_before
-        FROM
-        (
-            SELECT
-                role,
-                ordinal,
-                entitled_to > {from:Date} AND entitled_from < {to:Date} AND next_from >= {to:Date} AS is_now,
-                entitled_to > before_from AND entitled_from < {from:Date} AND next_from >= {from:Date} AS is_before
-            FROM roster
-            WHERE system = {system:String} AND version = current_roster AND kind = 'person' AND entitled_from < entitled_to AND {{chosen}}
-        )
-        GROUP BY GROUPING SETS ((role), ())
-    )
+    {{chosen_set}} AS chosen_set
 SELECT
     feature,
     splitByChar('.', feature)[1] AS module,
@@ -48,18 +28,18 @@ SELECT
     catalogued,
     released,
     cadence,
-    is_suppressed AS suppressed,
-    if(is_suppressed, NULL, users_now) AS users,
-    if(is_suppressed, NULL, expected_users_now) AS expected_users,
-    if(is_suppressed, NULL, expected_now) AS expected,
-    if(is_suppressed, NULL, breadth_now) AS breadth,
-    if(is_suppressed, NULL, clicks_now) AS clicks,
-    if(is_suppressed, NULL, median_clicks) AS depth,
-    if(is_suppressed, NULL, adopted_now) AS adopted,
-    if(is_unknown_before, NULL, breadth_before) AS previous_breadth,
-    if(is_unknown_before, NULL, breadth_change) AS change,
-    NOT is_suppressed AND is_unused AS unused,
-    NOT is_unknown_before AND is_declining AS declining
+    suppressed,
+    if(suppressed, NULL, users_now) AS users,
+    if(suppressed, NULL, expected_users_now) AS expected_users,
+    if(suppressed, NULL, expected_now) AS expected,
+    if(suppressed, NULL, breadth_now) AS breadth,
+    if(suppressed, NULL, clicks_now) AS clicks,
+    if(suppressed OR clicks_now = 0, NULL, median_clicks) AS depth,
+    if(suppressed, NULL, adopted_now) AS adopted,
+    if(unknown_before, NULL, breadth_before) AS previous_breadth,
+    if(unknown_before, NULL, breadth_now / nullIf(breadth_before, 0) - 1) AS change,
+    NOT suppressed AND is_unused AS unused,
+    NOT unknown_before AND is_declining AS declining
 FROM
 (
     SELECT
@@ -69,57 +49,58 @@ FROM
         released,
         cadence,
         users_now,
-        expected_users_now,
-        expected_now,
-        clicks_now,
         adopted_now,
-        (expected_now > 0 AND expected_now < {{min_group_size}}) OR (entitled_now > 0 AND entitled_now < {{min_group_size}})
-            OR arrayExists(w -> w.1 = 1 AND (w.2 = 1 OR has(roles_expected, w.3)), withheld) AS is_suppressed,
-        is_suppressed OR expected_before < {{min_group_size}} OR arrayExists(w -> w.1 = 2 AND (w.2 = 1 OR has(roles_expected, w.3)), withheld) AS is_unknown_before,
-        if(clicks_now = 0, NULL, depth_now) AS median_clicks,
+        clicks_now,
+        median_clicks,
+        expected_now,
+        expected_users_now,
+        is_suppressed AS suppressed,
+        is_suppressed OR is_hidden_before OR expected_before < {{min_group_size}} AS unknown_before,
         expected_users_now / nullIf(expected_now, 0) AS breadth_now,
         expected_users_before / nullIf(expected_before, 0) AS breadth_before,
-        breadth_now / nullIf(breadth_before, 0) - 1 AS breadth_change,
-        addMonths({from:Date}, cadence_months) <= {to:Date} AS comes_up,
-        if(comes_up, {from:Date}, addMonths({to:Date}, -cadence_months)) AS due_from,
-        catalogued AND clicks_now = 0 AND last_before < due_from AND ifNull(released < if(comes_up, {to:Date}, due_from + 1), 1) AS is_unused,
+        catalogued AND clicks_now = 0 AND last_before < if(comes_up, {from:Date}, addMonths({to:Date}, -cadence_months))
+            AND ifNull(released < if(comes_up, {to:Date}, addMonths({to:Date}, -cadence_months) + 1), 1) AS is_unused,
         comes_up AND expected_users_before > 0 AND expected_now > 0
             AND 5 * expected_users_now * expected_before <= 4 * expected_users_before * expected_now AS is_declining
     FROM
     (
         SELECT
             feature,
-            any(feature_title) AS title,
-            any(in_catalogue) AS catalogued,
-            any(feature_released) AS released,
-            any(feature_cadence) AS cadence,
-            transform(cadence, ['monthly', 'quarterly', 'yearly'], [1, 3, 12], 0) AS cadence_months,
-            any(feature_last) AS last_before,
-            any(roles) AS roles_expected,
-            maxIf(people_now, expected.1) AS entitled_now,
-            maxIf(bitmapAndCardinality(users_of_feature, set_now), expected.1) AS users_now,
-            maxIf(bitmapAndCardinality(repeated_users, set_now), expected.1) AS adopted_now,
-            any(feature_clicks) AS clicks_now,
-            any(feature_depth) AS depth_now,
-            sumIf(people_now, expected.3) AS expected_now,
-            sumIf(people_before, expected.3) AS expected_before,
-            sumIf(bitmapAndCardinality(users_of_feature, set_now), expected.3) AS expected_users_now,
-            sumIf(bitmapAndCardinality(users_before, set_before), expected.3) AS expected_users_before
+            title,
+            catalogued,
+            released,
+            cadence,
+            cadence_months,
+            last_before,
+            clicks_now,
+            median_clicks,
+            arrayFilter(p -> empty(roles) OR has(roles, p.1), people) AS expected_people,
+            arraySum(p -> bitmapAndCardinality(users_of_feature, p.4), people) AS users_now,
+            arraySum(p -> bitmapAndCardinality(repeated_users, p.4), people) AS adopted_now,
+            arraySum(expected_people.2) AS expected_now,
+            arraySum(expected_people.3) AS expected_before,
+            arraySum(p -> bitmapAndCardinality(users_of_feature, p.4), expected_people) AS expected_users_now,
+            arraySum(p -> bitmapAndCardinality(users_before, p.5), expected_people) AS expected_users_before,
+            addMonths({from:Date}, cadence_months) <= {to:Date} AS comes_up,
+            (arraySum(expected_people.2) BETWEEN 1 AND {{min_group_size}} - 1) OR (arraySum(people.2) BETWEEN 1 AND {{min_group_size}} - 1)
+                OR has(withheld, (1, 1, '')) OR hasAny(arrayMap(r -> (toUInt32(1), toUInt8(0), r), roles), withheld) AS is_suppressed,
+            has(withheld, (2, 1, '')) OR hasAny(arrayMap(r -> (toUInt32(2), toUInt8(0), r), roles), withheld) AS is_hidden_before
         FROM
         (
             SELECT
                 feature,
-                max(row_title) AS feature_title,
-                max(row_catalogued) AS in_catalogue,
-                max(row_released) AS feature_released,
-                max(row_cadence) AS feature_cadence,
-                max(row_last) AS feature_last,
-                arrayFlatten(groupArray(row_roles)) AS roles,
+                max(row_title) AS title,
+                max(row_catalogued) AS catalogued,
+                max(row_released) AS released,
+                max(row_cadence) AS cadence,
+                transform(max(row_cadence), ['monthly', 'quarterly', 'yearly'], [1, 3, 12], 0) AS cadence_months,
+                max(row_last) AS last_before,
+                groupArrayArray(row_roles) AS roles,
                 groupBitmapMergeState(row_now) AS users_of_feature,
                 groupBitmapMergeState(row_twice) AS repeated_users,
                 groupBitmapMergeState(row_before) AS users_before,
-                sum(row_clicks) AS feature_clicks,
-                max(row_depth) AS feature_depth
+                sum(row_clicks) AS clicks_now,
+                max(row_depth) AS median_clicks
             FROM
             (
                 SELECT
@@ -151,10 +132,31 @@ FROM
                 GROUP BY feature
             )
             GROUP BY feature
-        )
-        ARRAY JOIN arrayConcat([(1, '', empty(roles))], arrayMap(r -> (0, r, 1), arrayDistinct(roles))) AS expected
-        LEFT JOIN people ON people.every_role = expected.1 AND people.role = expected.2
-        GROUP BY feature
+            HAVING catalogued OR clicks_now > 0
+        ) AS uses
+        CROSS JOIN
+        (
+            SELECT groupArray((role_of_people, people_now, people_before, set_now, set_before)) AS people
+            FROM
+            (
+                SELECT
+                    toString(role) AS role_of_people,
+                    countIf(is_now) AS people_now,
+                    countIf(is_before) AS people_before,
+                    if(empty(split.1), groupBitmapStateIf(ordinal, is_now), bitmapTransform(groupBitmapStateIf(ordinal, is_now), split.1, split.2)) AS set_now,
+                    if(empty(split.1), groupBitmapStateIf(ordinal, is_before), bitmapTransform(groupBitmapStateIf(ordinal, is_before), split.1, split.2)) AS set_before
+                FROM
+                (
+                    SELECT
+                        role,
+                        ordinal,
+                        entitled_to > {from:Date} AND entitled_from < {to:Date} AND next_from >= {to:Date} AS is_now,
+                        entitled_to > before_from AND entitled_from < {from:Date} AND next_from >= {from:Date} AS is_before
+                    FROM roster
+                    WHERE system = {system:String} AND version = current_roster AND kind = 'person' AND entitled_from < entitled_to AND {{chosen}}
+                )
+                GROUP BY role
+            )
+        ) AS everybody
     )
-    WHERE catalogued OR clicks_now > 0
 )
