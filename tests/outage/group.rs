@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use uptake::config::Kafka;
 use uptake::store::topics;
@@ -11,6 +12,11 @@ use uptake::store::topics;
 use crate::common::PATIENCE;
 
 const ASK: Duration = Duration::from_secs(10);
+const STARTING: [RDKafkaErrorCode; 3] = [
+    RDKafkaErrorCode::NotCoordinator,
+    RDKafkaErrorCode::CoordinatorNotAvailable,
+    RDKafkaErrorCode::CoordinatorLoadInProgress,
+];
 
 /// Returns when the group has committed everything that stands in its topic; how long that took.
 pub async fn caught_up(kafka: &Kafka) -> anyhow::Result<Duration> {
@@ -28,9 +34,9 @@ pub async fn caught_up(kafka: &Kafka) -> anyhow::Result<Duration> {
             })
             .collect::<anyhow::Result<Vec<_>>>()?;
         let (started, mut moved) = (Instant::now(), Instant::now());
-        let mut before = 0;
+        let mut before = i64::MAX;
         loop {
-            let left = left(&observer, &kafka.topic, &ends)?;
+            let left = left(&observer, &kafka.topic, &ends)?.unwrap_or(before);
             if left == 0 {
                 return Ok(started.elapsed());
             }
@@ -46,12 +52,16 @@ pub async fn caught_up(kafka: &Kafka) -> anyhow::Result<Duration> {
     .await?
 }
 
-fn left(observer: &BaseConsumer, topic: &str, ends: &[(i32, i64)]) -> anyhow::Result<i64> {
+/// How many events are not committed; none while a broker that has just started cannot tell.
+fn left(observer: &BaseConsumer, topic: &str, ends: &[(i32, i64)]) -> anyhow::Result<Option<i64>> {
     let mut asked = TopicPartitionList::new();
     for (partition, _) in ends {
         asked.add_partition(topic, *partition);
     }
-    let committed = observer.committed_offsets(asked, ASK).context("committed offsets")?;
+    let committed = match observer.committed_offsets(asked, ASK) {
+        Err(error) if error.rdkafka_error_code().is_some_and(|code| STARTING.contains(&code)) => return Ok(None),
+        committed => committed.context("committed offsets")?,
+    };
     let left = |(partition, end): &(i32, i64)| {
         let committed = committed.find_partition(topic, *partition);
         match committed.map(|element| element.offset()) {
@@ -59,5 +69,5 @@ fn left(observer: &BaseConsumer, topic: &str, ends: &[(i32, i64)]) -> anyhow::Re
             _ => *end,
         }
     };
-    Ok(ends.iter().map(left).sum())
+    Ok(Some(ends.iter().map(left).sum()))
 }
