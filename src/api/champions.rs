@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 use jiff::ToSpan;
+use serde::Serialize;
 use utoipa::IntoParams;
 
 use super::App;
@@ -12,7 +13,8 @@ use super::list::{self, List};
 use super::page::PageParams;
 use super::params::{ByParams, FilterParams, Parameters, SystemParam, SystemPath, refuse_unknown};
 use super::reply::Reply;
-use crate::measure::champions::{self, Champion, ChampionUsers, Champions, UsersRequest};
+use super::table::{Table, Text};
+use crate::measure::champions::{self, Champion, ChampionCount, ChampionUsers, Champions, UsersRequest};
 use crate::measure::list::{Cursor, Part};
 use crate::measure::{Choice, Dimension, Frame, SystemContext, Window};
 
@@ -60,7 +62,7 @@ pub async fn get_champions(
     let system = app.system(system).await?;
     refuse_unknown(&app, &system, &cut.filter).await?;
     let month = month.unwrap_or_else(|| last_month(&system));
-    reply.document(&champions::ask(&app.reader, system, month, cut).await?)
+    reply.table(&champions::ask(&app.reader, system, month, cut).await?)
 }
 
 /// The pseudonyms of the champions of a month. Needs the role analyst.
@@ -137,5 +139,47 @@ impl List for ChampionUsers {
 
     fn set_next(&mut self, next: Option<String>) {
         self.next = next;
+    }
+}
+
+/// A group, or the total.
+#[derive(Serialize)]
+pub struct Row<'t> {
+    group: Option<Text<'t>>,
+    is_total: bool,
+    entitled: Option<u64>,
+    champions: Option<u64>,
+    share: Option<f64>,
+    suppressed: bool,
+}
+
+impl Table for Champions {
+    const COLUMNS: &'static [&'static str] = &["group", "is_total", "entitled", "champions", "share", "suppressed"];
+    type Row<'t> = Row<'t>;
+
+    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        let groups = self.groups.iter();
+        let groups = groups.map(|group| row(group.key.name(), false, &group.count));
+        groups.chain([row(None, true, &self.total)])
+    }
+}
+
+fn row<'t>(group: Option<&'t str>, is_total: bool, count: &ChampionCount) -> Row<'t> {
+    Row {
+        group: group.map(Text),
+        is_total,
+        entitled: count.entitled,
+        champions: count.champions,
+        share: count.share,
+        suppressed: count.suppressed,
+    }
+}
+
+impl Table for ChampionUsers {
+    const COLUMNS: &'static [&'static str] = &["user", "active_days", "used", "expected", "breadth"];
+    type Row<'t> = &'t Champion;
+
+    fn rows(&self) -> impl Iterator<Item = &Champion> {
+        self.users.iter()
     }
 }

@@ -14,10 +14,18 @@ use super::systems::SystemList;
 use super::table::Table;
 use super::targets::Targets;
 use crate::measure::adoption::Adoption;
+use crate::measure::champions::{ChampionUsers, Champions};
 use crate::measure::features::Features;
+use crate::measure::funnels::Funnel;
 use crate::measure::heatmap::{FeatureHeatmap, HourHeatmap};
+use crate::measure::issues::Issues;
+use crate::measure::lifecycle::{Lifecycle, Users};
 use crate::measure::logins::Logins;
+use crate::measure::paths::Paths;
+use crate::measure::phases::Phases;
 use crate::measure::rejects::Rejects;
+use crate::measure::retention::Retention;
+use crate::measure::satisfaction::Satisfaction;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -46,14 +54,24 @@ impl Modify for BearerToken {
 }
 
 /// The answers that are tables, with their columns in CSV.
-const TABLES: [(&str, &[&str]); 10] = [
+const TABLES: [(&str, &[&str]); 20] = [
     ("/api/v1/audit", AuditLog::COLUMNS),
     ("/api/v1/systems", SystemList::COLUMNS),
     ("/api/v1/systems/{system}/adoption", Adoption::COLUMNS),
     ("/api/v1/systems/{system}/logins", Logins::COLUMNS),
+    ("/api/v1/systems/{system}/lifecycle", Lifecycle::COLUMNS),
+    ("/api/v1/systems/{system}/users", Users::COLUMNS),
+    ("/api/v1/systems/{system}/retention", Retention::COLUMNS),
+    ("/api/v1/systems/{system}/champions", Champions::COLUMNS),
+    ("/api/v1/systems/{system}/champions/users", ChampionUsers::COLUMNS),
     ("/api/v1/systems/{system}/features", Features::COLUMNS),
     ("/api/v1/systems/{system}/heatmap/hours", HourHeatmap::COLUMNS),
     ("/api/v1/systems/{system}/heatmap/features", FeatureHeatmap::COLUMNS),
+    ("/api/v1/systems/{system}/funnels", Funnel::COLUMNS),
+    ("/api/v1/systems/{system}/paths", Paths::COLUMNS),
+    ("/api/v1/systems/{system}/phases", Phases::COLUMNS),
+    ("/api/v1/systems/{system}/satisfaction", Satisfaction::COLUMNS),
+    ("/api/v1/systems/{system}/issues", Issues::COLUMNS),
     ("/api/v1/systems/{system}/rejects", Rejects::COLUMNS),
     ("/api/v1/systems/{system}/targets", Targets::COLUMNS),
     ("/api/v1/systems/{system}/alerts", Alerts::COLUMNS),

@@ -3,13 +3,15 @@
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
+use serde::Serialize;
 
 use super::App;
 use super::error::Error;
 use super::params::{ByParams, FilterParams, Parameters, SystemParam, SystemPath, WindowParams, refuse_unknown};
 use super::reply::Reply;
+use super::table::{Table, Text};
 use crate::measure::issues::{self, Issues};
-use crate::measure::satisfaction::{self, Request, Satisfaction};
+use crate::measure::satisfaction::{self, Request, Satisfaction, Scores};
 use crate::measure::{Choice, Dimension};
 
 /// Issues and reporters are few, whatever the size of the system: two answers of which one leaves a group out would tell what few of it report.
@@ -57,7 +59,7 @@ pub async fn get_satisfaction(
     parameters.finish()?;
     refuse_unknown(&app, &system, &cut.filter).await?;
     let request = Request { system, window, cut };
-    reply.document(&satisfaction::ask(&app.reader, request).await?)
+    reply.table(&satisfaction::ask(&app.reader, request).await?)
 }
 
 /// Frequent issues: what users report, ranked by how many it concerns.
@@ -96,5 +98,98 @@ pub async fn get_issues(
     let system = app.system(system).await?;
     let window = parameters.raw_window(&system, &app.retention)?;
     parameters.finish()?;
-    reply.document(&issues::ask(&app.reader, system, window).await?)
+    reply.table(&issues::ask(&app.reader, system, window).await?)
+}
+
+/// A group, or the total.
+#[derive(Serialize)]
+pub struct ScoresRow<'t> {
+    group: Option<Text<'t>>,
+    is_total: bool,
+    entitled: Option<u64>,
+    respondents: Option<u64>,
+    response_rate: Option<f64>,
+    scored: Option<u64>,
+    satisfied: Option<u64>,
+    rate: Option<f64>,
+    unentitled_scored: Option<u64>,
+    suppressed: bool,
+}
+
+impl Table for Satisfaction {
+    const COLUMNS: &'static [&'static str] = &[
+        "group",
+        "is_total",
+        "entitled",
+        "respondents",
+        "response_rate",
+        "scored",
+        "satisfied",
+        "rate",
+        "unentitled_scored",
+        "suppressed",
+    ];
+    type Row<'t> = ScoresRow<'t>;
+
+    fn rows(&self) -> impl Iterator<Item = ScoresRow<'_>> {
+        let groups = self.groups.iter();
+        let groups = groups.map(|group| scores_row(group.key.name(), &group.scores));
+        groups.chain([ScoresRow {
+            is_total: true,
+            unentitled_scored: self.total.unentitled_scored,
+            ..scores_row(None, &self.total.scores)
+        }])
+    }
+}
+
+fn scores_row<'t>(group: Option<&'t str>, scores: &Scores) -> ScoresRow<'t> {
+    ScoresRow {
+        group: group.map(Text),
+        is_total: false,
+        entitled: scores.entitled,
+        respondents: scores.respondents,
+        response_rate: scores.response_rate,
+        scored: scores.scored,
+        satisfied: scores.satisfied,
+        rate: scores.rate,
+        unentitled_scored: None,
+        suppressed: scores.suppressed,
+    }
+}
+
+/// An issue that is told singly.
+#[derive(Serialize)]
+pub struct IssueRow<'t> {
+    rank: u64,
+    category: Text<'t>,
+    feature: Option<Text<'t>>,
+    reporters: u64,
+    per_100_active: Option<f64>,
+    breadth: Option<f64>,
+    weight: Option<f64>,
+}
+
+impl Table for Issues {
+    const COLUMNS: &'static [&'static str] = &[
+        "rank",
+        "category",
+        "feature",
+        "reporters",
+        "per_100_active",
+        "breadth",
+        "weight",
+    ];
+    type Row<'t> = IssueRow<'t>;
+
+    fn rows(&self) -> impl Iterator<Item = IssueRow<'_>> {
+        self.issues.iter().map(|issue| IssueRow {
+            rank: issue.rank,
+            category: Text(&issue.category),
+            feature: issue.feature.as_deref().map(Text),
+            reporters: issue.reporters,
+            per_100_active: issue.per_100_active,
+            breadth: issue.breadth,
+            weight: issue.weight,
+        })
+    }
 }

@@ -5,12 +5,14 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
+use serde::Serialize;
 use utoipa::IntoParams;
 
 use super::App;
 use super::error::Error;
 use super::params::{FilterParams, Parameters, SystemParam, SystemPath, WindowParams, refuse_unknown};
 use super::reply::Reply;
+use super::table::{Table, Text};
 use crate::event::is_feature;
 use crate::measure::funnels::{self, Funnel, STEPS};
 use crate::measure::paths::{self, Paths};
@@ -96,7 +98,7 @@ pub async fn get_funnel(
         within,
         filter,
     };
-    reply.document(&funnels::ask(&app.reader, request).await?)
+    reply.table(&funnels::ask(&app.reader, request).await?)
 }
 
 /// Paths: the features that users click right after one.
@@ -144,7 +146,7 @@ pub async fn get_paths(
         after,
         limit,
     };
-    reply.document(&paths::ask(&app.reader, request).await?)
+    reply.table(&paths::ask(&app.reader, request).await?)
 }
 
 /// Refuses features that are neither in the catalogue nor were ever clicked.
@@ -204,6 +206,64 @@ fn read_within(text: &str) -> Result<Duration, Error> {
 fn read_limit(text: &str) -> Result<usize, Error> {
     let limit = text.parse().ok().filter(|limit| (1..=100).contains(limit));
     limit.ok_or_else(|| Error::parameter("limit", text, "a whole number from 1 to 100"))
+}
+
+#[derive(Serialize)]
+pub struct StepRow<'t> {
+    step: u64,
+    feature: Text<'t>,
+    users: Option<u64>,
+    conversion: Option<f64>,
+    step_conversion: Option<f64>,
+    median_seconds: Option<f64>,
+    suppressed: bool,
+}
+
+impl Table for Funnel {
+    const COLUMNS: &'static [&'static str] = &[
+        "step",
+        "feature",
+        "users",
+        "conversion",
+        "step_conversion",
+        "median_seconds",
+        "suppressed",
+    ];
+    type Row<'t> = StepRow<'t>;
+
+    fn rows(&self) -> impl Iterator<Item = StepRow<'_>> {
+        self.steps.iter().map(|step| StepRow {
+            step: step.step,
+            feature: Text(&step.feature),
+            users: step.users,
+            conversion: step.conversion,
+            step_conversion: step.step_conversion,
+            median_seconds: step.median_seconds,
+            suppressed: step.suppressed,
+        })
+    }
+}
+
+#[derive(Serialize)]
+pub struct PathRow<'t> {
+    feature: Text<'t>,
+    users: u64,
+    share: f64,
+    transitions: u64,
+}
+
+impl Table for Paths {
+    const COLUMNS: &'static [&'static str] = &["feature", "users", "share", "transitions"];
+    type Row<'t> = PathRow<'t>;
+
+    fn rows(&self) -> impl Iterator<Item = PathRow<'_>> {
+        self.paths.iter().map(|path| PathRow {
+            feature: Text(&path.feature),
+            users: path.users,
+            share: path.share,
+            transitions: path.transitions,
+        })
+    }
 }
 
 #[cfg(test)]

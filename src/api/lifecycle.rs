@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
+use serde::Serialize;
 use utoipa::IntoParams;
 
 use super::App;
@@ -11,7 +12,10 @@ use super::list::{self, List};
 use super::page::PageParams;
 use super::params::{ByParams, FilterParams, Parameters, SystemParam, SystemPath, day, refuse_unknown, word};
 use super::reply::Reply;
-use crate::measure::lifecycle::{self, Lifecycle, State as LifecycleState, UserInState, Users, UsersRequest};
+use super::table::{Table, Text};
+use crate::measure::lifecycle::{
+    self, Lifecycle, LifecycleCounts, State as LifecycleState, UserInState, Users, UsersRequest,
+};
 use crate::measure::list::{Cursor, Part};
 use crate::measure::{Choice, Dimension};
 
@@ -75,7 +79,7 @@ pub async fn get_lifecycle(
     let system = app.system(system).await?;
     refuse_unknown(&app, &system, &cut.filter).await?;
     let on = on.unwrap_or(system.yesterday);
-    reply.document(&lifecycle::ask(&app.reader, system, on, cut).await?)
+    reply.table(&lifecycle::ask(&app.reader, system, on, cut).await?)
 }
 
 /// The pseudonyms of those who are in one state of their lifecycle on a day. Needs the role analyst.
@@ -150,5 +154,66 @@ impl List for Users {
 
     fn set_next(&mut self, next: Option<String>) {
         self.next = next;
+    }
+}
+
+/// A group, or the total.
+#[derive(Serialize)]
+pub struct Row<'t> {
+    group: Option<Text<'t>>,
+    is_total: bool,
+    entitled: Option<u64>,
+    never: Option<u64>,
+    new: Option<u64>,
+    returning: Option<u64>,
+    resurrected: Option<u64>,
+    at_risk: Option<u64>,
+    dormant: Option<u64>,
+    suppressed: bool,
+}
+
+impl Table for Lifecycle {
+    const COLUMNS: &'static [&'static str] = &[
+        "group",
+        "is_total",
+        "entitled",
+        "never",
+        "new",
+        "returning",
+        "resurrected",
+        "at_risk",
+        "dormant",
+        "suppressed",
+    ];
+    type Row<'t> = Row<'t>;
+
+    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        let groups = self.groups.iter();
+        let groups = groups.map(|group| row(group.key.name(), false, &group.counts));
+        groups.chain([row(None, true, &self.total)])
+    }
+}
+
+fn row<'t>(group: Option<&'t str>, is_total: bool, counts: &LifecycleCounts) -> Row<'t> {
+    Row {
+        group: group.map(Text),
+        is_total,
+        entitled: counts.entitled,
+        never: counts.never,
+        new: counts.new,
+        returning: counts.returning,
+        resurrected: counts.resurrected,
+        at_risk: counts.at_risk,
+        dormant: counts.dormant,
+        suppressed: counts.suppressed,
+    }
+}
+
+impl Table for Users {
+    const COLUMNS: &'static [&'static str] = &["user", "last_active"];
+    type Row<'t> = &'t UserInState;
+
+    fn rows(&self) -> impl Iterator<Item = &UserInState> {
+        self.users.iter()
     }
 }

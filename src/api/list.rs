@@ -3,12 +3,12 @@
 use axum::http::Uri;
 use axum::response::Response;
 use jiff::civil::Date;
-use serde::Serialize;
 
 use super::error::Error;
 use super::page::{self, Page};
 use super::params::Parameters;
 use super::reply::Reply;
+use super::table::Table;
 use crate::measure::list::{Cursor, Listing};
 use crate::measure::window::{FIRST_DAY, LAST_DAY};
 
@@ -40,7 +40,7 @@ pub fn day(page: &Page<Cursor>, name: &str, given: Option<Date>) -> Result<Optio
 }
 
 /// A list that can be shown.
-pub trait List: Serialize {
+pub trait List: Table {
     type User;
 
     /// One more than the page shows, where there are more.
@@ -63,5 +63,5 @@ pub fn reply<T: List>(
     let (users, next) = page.cut(users, |last| list.cursor(last))?;
     *list.users() = users;
     list.set_next(next.clone());
-    Ok(page::link(reply.document(&list)?, uri, next.as_deref()))
+    Ok(page::link(reply.table(&list)?, uri, next.as_deref()))
 }

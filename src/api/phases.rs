@@ -4,12 +4,15 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 use jiff::ToSpan;
+use jiff::civil::Date;
+use serde::Serialize;
 use utoipa::IntoParams;
 
 use super::App;
 use super::error::Error;
 use super::params::{FeaturePath, FilterParams, Parameters, SystemParam, SystemPath, refuse_unknown, word};
 use super::reply::Reply;
+use super::table::{Table, Text};
 use crate::definition::Definition;
 use crate::measure::adoption::Measure;
 use crate::measure::gate::{self, Gate};
@@ -107,7 +110,7 @@ pub async fn get_phases(
         days,
         filter,
     };
-    reply.document(&phases::ask(&app.reader, request).await?)
+    reply.table(&phases::ask(&app.reader, request).await?)
 }
 
 /// The gate of a phase: pass, fail or undecided, with each criterion.
@@ -179,4 +182,55 @@ async fn definition(app: &App, system: &SystemContext) -> Result<Definition, Err
 fn read_days(text: String) -> Result<u16, Error> {
     let days = text.parse().ok().filter(|days| (1..=400).contains(days));
     days.ok_or_else(|| Error::parameter("days", text, "a whole number from 1 to 400"))
+}
+
+/// A day of a phase.
+#[derive(Serialize)]
+pub struct Row<'t> {
+    phase: Text<'t>,
+    name: Text<'t>,
+    go_live: Date,
+    day: u16,
+    from: Date,
+    to: Date,
+    entitled: Option<u64>,
+    active: Option<u64>,
+    rate: Option<f64>,
+    expected_rate: f64,
+    suppressed: bool,
+}
+
+impl Table for Phases {
+    const COLUMNS: &'static [&'static str] = &[
+        "phase",
+        "name",
+        "go_live",
+        "day",
+        "from",
+        "to",
+        "entitled",
+        "active",
+        "rate",
+        "expected_rate",
+        "suppressed",
+    ];
+    type Row<'t> = Row<'t>;
+
+    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        self.phases.iter().flat_map(|curve| {
+            curve.days.iter().map(|day| Row {
+                phase: Text(&curve.phase),
+                name: Text(&curve.name),
+                go_live: curve.go_live,
+                day: day.day,
+                from: day.from,
+                to: day.to,
+                entitled: day.entitled,
+                active: day.active,
+                rate: day.rate,
+                expected_rate: day.expected_rate,
+                suppressed: day.suppressed,
+            })
+        })
+    }
 }

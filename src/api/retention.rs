@@ -3,12 +3,15 @@
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
+use jiff::civil::Date;
+use serde::Serialize;
 
 use super::App;
 use super::error::Error;
 use super::params::{FilterParams, Parameters, SystemParam, SystemPath, WindowParams, refuse_unknown};
 use super::reply::Reply;
-use crate::measure::retention::{self, Retention};
+use super::table::Table;
+use crate::measure::retention::{self, Cohort, CohortWeek, Retention};
 
 /// Retention: cohorts by week of first activity, and who of them is active in the weeks after.
 #[utoipa::path(
@@ -45,5 +48,40 @@ pub async fn get_retention(
     let window = parameters.window(&system, app.retention.user_months)?;
     parameters.finish()?;
     refuse_unknown(&app, &system, &filter).await?;
-    reply.document(&retention::ask(&app.reader, system, window, filter).await?)
+    reply.table(&retention::ask(&app.reader, system, window, filter).await?)
+}
+
+/// A week of a cohort. A cohort that is suppressed has one row, without a week.
+#[derive(Serialize)]
+pub struct Row {
+    cohort: Date,
+    size: Option<u64>,
+    week: Option<u32>,
+    active: Option<u64>,
+    share: Option<f64>,
+    suppressed: bool,
+}
+
+impl Table for Retention {
+    const COLUMNS: &'static [&'static str] = &["cohort", "size", "week", "active", "share", "suppressed"];
+    type Row<'t> = Row;
+
+    fn rows(&self) -> impl Iterator<Item = Row> {
+        self.cohorts.iter().flat_map(|cohort| {
+            let untold = cohort.weeks.is_empty().then(|| row(cohort, None));
+            let told = cohort.weeks.iter().map(|week| row(cohort, Some(week)));
+            told.chain(untold)
+        })
+    }
+}
+
+fn row(cohort: &Cohort, week: Option<&CohortWeek>) -> Row {
+    Row {
+        cohort: cohort.week,
+        size: cohort.size,
+        week: week.map(|week| week.week),
+        active: week.map(|week| week.active),
+        share: week.and_then(|week| week.share),
+        suppressed: cohort.suppressed,
+    }
 }

@@ -190,8 +190,9 @@ pub async fn put_system(
         }]));
     }
     let change = app.store.apply_definition(&definition);
-    let applied = audit::record(&app.store, caller.into(), (Action::DefineSystem, &name), change).await?;
-    Ok(Json(applied))
+    let applied = audit::record(&app.store, caller.into(), (Action::DefineSystem, &name), change).await;
+    app.reader.forget_systems();
+    Ok(Json(applied?))
 }
 
 /// Replaces the roster of a system; the body holds the rows of the past too. Imported whole or not at all.
@@ -235,8 +236,9 @@ pub async fn put_roster(
     let roster = parsed.await.map_err(|error| Error::Internal(error.into()))??;
     let roster = roster.after_erasures(&app.store.tombstones().await?, &app.pseudonymizer);
     let change = app.store.import_roster(&name, &roster);
-    let imported = audit::record(&app.store, caller.into(), (Action::ImportRoster, &name), change).await?;
-    Ok(Json(imported))
+    let imported = audit::record(&app.store, caller.into(), (Action::ImportRoster, &name), change).await;
+    app.reader.forget_systems();
+    Ok(Json(imported?))
 }
 
 /// The path of a system that may be about to be defined: a name that cannot be one is a mistake, not an unknown system.

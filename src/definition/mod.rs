@@ -22,7 +22,7 @@ use utoipa::ToSchema;
 use crate::access::audit::{self, Action, Actor};
 use crate::config::{Config, Endpoints};
 use crate::error::{BadInput, Problems};
-use crate::store::{Store, rebuild};
+use crate::store::{Store, rebuild, systems};
 
 pub(crate) use parse::{SYSTEM_NAME, day, is_label};
 
@@ -292,7 +292,9 @@ const WORKER_PATIENCE: Duration = Duration::from_secs(15);
 /// `uptake apply -f FILE`.
 pub async fn apply(config: Config, args: Args) -> anyhow::Result<()> {
     let (text, origin) = read(&args.file)?;
-    println!("{}", apply_text(&config, &text, &origin).await?);
+    let applied = apply_text(&config, &text, &origin).await?;
+    systems::wait_until_seen(applied.changed).await;
+    println!("{applied}");
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::memo::Memo;
 use super::revisions::Changes;
 use super::{Error, Reader, SystemContext, Window, revisions};
+use crate::store::systems::BELIEVED;
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct DataQuality {
@@ -60,9 +61,10 @@ WITH {{zone}} AS current_zone, if(current_zone = '', 'UTC', current_zone) AS tim
 SELECT dead_letters, uncatalogued_click_share, users_not_on_roster
 FROM {{window_quality}}";
 
-/// What stands beside answers and was found a moment ago. Workers report their standings every two seconds: what is believed for
-/// one is not much older than it would be anyhow.
+/// What answers rest on or stands beside them and was found a moment ago. Workers report their standings every two seconds: what
+/// is believed for one is not much older than it would be anyhow.
 pub(super) struct Known {
+    pub(super) systems: Memo<String, SystemContext>,
     state: Memo<Asked, IngestState>,
     window: Memo<Asked, WindowQuality>,
     pub(super) changes: Memo<Asked, Changes>,
@@ -77,6 +79,7 @@ impl Default for Known {
 impl Known {
     fn believing(standing: Duration, changes: Duration) -> Self {
         Self {
+            systems: Memo::new(standing),
             state: Memo::new(standing),
             window: Memo::new(standing),
             changes: Memo::new(changes),
@@ -89,9 +92,7 @@ impl Known {
     }
 }
 
-const BELIEVED: Duration = Duration::from_secs(1);
-
-/// What a memo tells apart: a new definition or roster is seen at once.
+/// What a memo tells apart: what is beside a new definition or roster is asked anew.
 #[derive(PartialEq, Eq, Hash)]
 pub(super) struct Asked {
     system: String,

@@ -31,13 +31,14 @@ pub struct Reader {
     client: clickhouse::Client,
     numbers: Arc<Numbers>,
     deadline: Duration,
-    tuning: Arc<OnceCell<bool>>,
+    tuning: Arc<OnceCell<Vec<&'static str>>>,
     pub(super) known: Arc<Known>,
 }
 
-/// Finds contradictions in chains of comparisons. Our views have none, and looking for them takes longer than answering: it
-/// doubles the analysis of every view. Servers before 25.1 do not know it and refuse what they do not know.
-const SLOW_ANALYSIS: &str = "optimize_and_compare_chain";
+/// Steps of the server's planning that take longer than they save. The first finds contradictions in chains of comparisons, which
+/// our views do not have, and doubles their analysis; the second joins steps that are next to nothing beside the reading. Older
+/// servers do not know both, and refuse what they do not know.
+const SLOW_PLANNING: [&str; 2] = ["optimize_and_compare_chain", "query_plan_merge_expressions"];
 
 impl Reader {
     /// A question that takes longer than `deadline` is given up, here and on the server.
@@ -59,6 +60,11 @@ impl Reader {
             known: Arc::new(Known::nothing()),
             ..self
         }
+    }
+
+    /// The next question finds the definitions and rosters as they are now: for who has changed one.
+    pub fn forget_systems(&self) {
+        self.known.systems.forget();
     }
 
     /// A question as it stands; its `{name:Type}` are given by [`Query::param`].
@@ -108,11 +114,10 @@ impl Reader {
     }
 
     pub async fn rows<T: RowOwned + RowRead>(&self, question: Query) -> Result<Vec<T>, Error> {
-        let question = if self.tunable().await {
-            question.with_setting(SLOW_ANALYSIS, "0")
-        } else {
-            question
-        };
+        let slow = self.slow_planning().await;
+        let question = slow
+            .iter()
+            .fold(question, |question, step| question.with_setting(*step, "0"));
         // The server's own limit comes first where it can; the second here is for a server that does not answer at all.
         let at_most = self.deadline + Duration::from_secs(1);
         let under_way = UnderWay::new(&self.client);
@@ -132,17 +137,18 @@ impl Reader {
             .ok_or(Error::Refused(clickhouse::error::Error::RowNotFound))
     }
 
-    /// Whether the server knows [`SLOW_ANALYSIS`]; asked once.
-    async fn tunable(&self) -> bool {
-        let sql = "SELECT count() FROM system.settings WHERE name = {name:String}";
+    /// Those of [`SLOW_PLANNING`] that the server knows; asked once.
+    async fn slow_planning(&self) -> &[&'static str] {
+        let sql = "SELECT name FROM system.settings WHERE name IN {names:Array(String)}";
         let ask = || async {
-            let known = self.question(sql).param("name", SLOW_ANALYSIS).fetch_one::<u64>().await;
-            known.map(|count| count > 0)
+            let known = self.question(sql).param("names", SLOW_PLANNING.as_slice());
+            let known: Vec<String> = known.fetch_all().await?;
+            let of_server = |step: &&str| known.iter().any(|name| name == step);
+            Ok::<_, clickhouse::error::Error>(SLOW_PLANNING.into_iter().filter(of_server).collect())
         };
         // A server that cannot be asked gets the question itself next, which reports the failure.
-        tokio::time::timeout(self.deadline, self.tuning.get_or_try_init(ask))
-            .await
-            .is_ok_and(|known| known.is_ok_and(|known| *known))
+        let known = tokio::time::timeout(self.deadline, self.tuning.get_or_try_init(ask)).await;
+        known.ok().and_then(Result::ok).map_or(&[], Vec::as_slice)
     }
 
     fn classify(&self, error: clickhouse::error::Error) -> Error {

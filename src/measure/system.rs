@@ -64,8 +64,18 @@ FROM systems
 WHERE system = {system:String}";
 
 impl SystemContext {
-    /// `None` for a system that has neither a definition nor a roster nor any event.
+    /// `None` for a system that has neither a definition nor a roster nor any event. What is known is believed for a moment
+    /// ([`Reader::forget_systems`]).
     pub async fn load(reader: &Reader, system: &str) -> Result<Option<Self>, Error> {
+        let found = async { Self::ask(reader, system).await.map_err(Some)?.ok_or(None) };
+        match reader.known.systems.get(system.to_owned(), found).await {
+            Ok(context) => Ok(Some(context)),
+            Err(None) => Ok(None),
+            Err(Some(error)) => Err(error),
+        }
+    }
+
+    async fn ask(reader: &Reader, system: &str) -> Result<Option<Self>, Error> {
         let row: Row = reader.row(reader.question(SQL).param("system", system)).await?;
         if !row.seen {
             return Ok(None);

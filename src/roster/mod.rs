@@ -24,8 +24,8 @@ use crate::definition;
 use crate::error::{BadInput, Problems};
 use crate::event::is_system_name;
 use crate::pseudonym::{Pseudonym, Pseudonymizer};
-use crate::store::Store;
 use crate::store::erasure::Tombstones;
+use crate::store::{Store, systems};
 
 /// Everyone who is, was or will be entitled to one system. Rows of one user never overlap in time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,7 +172,9 @@ pub async fn run(config: Config, args: Args) -> anyhow::Result<()> {
     let (text, origin) = definition::read(&file)?;
     let json = file.extension().is_some_and(|extension| extension == "json");
     let format = if json { Format::Json } else { Format::Csv };
-    println!("{}", import(&config, &system, &text, format, &origin).await?);
+    let imported = import(&config, &system, &text, format, &origin).await?;
+    systems::wait_until_seen(imported.changed).await;
+    println!("{imported}");
     Ok(())
 }
 

@@ -8,12 +8,13 @@
 //! down in `split_users`, and it always is before the second one is used: everyone inserts a candidate first and reads
 //! afterwards what stands there. Of two inserts one is visible first; whoever reads after the second one sees both, and
 //! nobody knows the second one's ordinal who has not read after it. So whoever uses it has seen both, and whoever sees
-//! more than one inserts all of them into `split_users` before using any. This rests on a read seeing every insert that has
-//! ended before it.
+//! more than one inserts all of them into `split_users` before using any, and the first time waits until every API knows that
+//! it has to read them. This rests on a read seeing every insert that has ended before it.
 //!
 //! Every step may be repeated, and a crash between any two of them leaves at most an ordinal that nobody uses.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
@@ -23,6 +24,7 @@ use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
 use super::Store;
+use super::systems::wait_until_seen;
 use crate::pseudonym::Pseudonym;
 
 /// Of the 64 bits of an ordinal so many count within its block; the uppermost one of all stays 0.
@@ -36,6 +38,8 @@ const LONGEST_STATEMENT: &str = "2000000";
 pub struct Ordinals {
     store: Store,
     candidates: Mutex<Candidates>,
+    /// Whether every API that answers must know by now that there are users with several ordinals.
+    splits_known: AtomicBool,
 }
 
 /// Ordinals that nobody else has.
@@ -61,6 +65,7 @@ impl Ordinals {
         Self {
             store: store.clone(),
             candidates: Mutex::new(candidates),
+            splits_known: AtomicBool::new(false),
         }
     }
 
@@ -128,7 +133,13 @@ impl Ordinals {
         if rows.is_empty() {
             return Ok(());
         }
-        self.insert("split_users", rows).await
+        self.insert("split_users", rows).await?;
+        // From the first of all on every number reads `split_users`, which an API that believes there are none does not.
+        if !self.splits_known.load(Ordering::Relaxed) {
+            wait_until_seen(true).await;
+            self.splits_known.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Returns when the rows are on disk and visible.

@@ -1,5 +1,7 @@
 //! System definitions and rosters as stored: every version is kept, the newest one counts.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use clickhouse::Row;
 use jiff::civil::Date;
@@ -11,6 +13,16 @@ use super::Store;
 use super::ordinals::Ordinals;
 use crate::definition::{Applied, Definition, FIRST_DAY, Feature};
 use crate::roster::{Imported, Roster};
+
+/// So long an API answers by the definition and the roster that it has found, unless it was told of another one itself.
+pub const BELIEVED: Duration = Duration::from_secs(1);
+
+/// Returns when every API answers by what was changed: for commands, which no API hears of.
+pub async fn wait_until_seen(changed: bool) {
+    if changed {
+        tokio::time::sleep(BELIEVED).await;
+    }
+}
 
 /// The version of a system's definition that counts.
 #[derive(Debug, Clone, PartialEq, Row, Deserialize)]
@@ -241,15 +253,28 @@ impl Store {
         Ok(written)
     }
 
-    /// Removes the rows of versions older than `before`, which itself may still be asked about. In the background: nobody reads them.
+    /// Removes the rows of versions that nobody answers by any more, at most those older than `before`. One that was in force within
+    /// the last minute stays: an API may still believe it. In the background, because nobody reads them.
     pub(super) async fn forget_versions(&self, table: &str, system: &str, before: u64) -> anyhow::Result<()> {
-        let which = "system = {system:String} AND version < {before:UInt64}";
-        let query = |sql: &str| self.client().query(sql).param("system", system).param("before", before);
-        let old: u64 = query(&format!("SELECT count() FROM {table} WHERE {which}"))
+        let minute_ago = u64::try_from(Timestamp::now().as_microsecond())
+            .unwrap_or(0)
+            .saturating_sub(60_000_000);
+        let query = |sql: &str, version: u64| {
+            self.client()
+                .query(sql)
+                .param("system", system)
+                .param("version", version)
+        };
+        let newest = format!(
+            "SELECT max(version) FROM {table} WHERE system = {{system:String}} AND version <= {{version:UInt64}}"
+        );
+        let kept: u64 = query(&newest, before.min(minute_ago)).fetch_one().await?;
+        let which = "system = {system:String} AND version < {version:UInt64}";
+        let old: u64 = query(&format!("SELECT count() FROM {table} WHERE {which}"), kept)
             .fetch_one()
             .await?;
         if old > 0 {
-            query(&format!("ALTER TABLE {table} DELETE WHERE {which}"))
+            query(&format!("ALTER TABLE {table} DELETE WHERE {which}"), kept)
                 .execute()
                 .await?;
         }

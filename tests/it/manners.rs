@@ -64,11 +64,15 @@ async fn every_table_is_told_as_csv_with_the_columns_that_the_guide_lists() {
         .iter()
         .filter(|(_, item)| item["get"]["responses"]["200"]["content"].get("text/csv").is_some());
     let described: Vec<_> = described.map(|(path, _)| path.as_str()).collect();
-    let mut listed: Vec<_> = tables.iter().map(|(path, _)| *path).collect();
+    let without_question = |path: &'static str| path.split_once('?').map_or(path, |(path, _)| path);
+    let mut listed: Vec<_> = tables.iter().map(|(path, _)| without_question(path)).collect();
     listed.sort_unstable();
     assert_eq!(listed, described);
     for (path, columns) in tables {
-        let path = path.replace("{system}", "crm");
+        let path = path
+            .replace("{system}", "crm")
+            .replace("steps=…", "steps=contact.call.log,contact.merge")
+            .replace("after=…", "after=contact.merge");
         let answer = get(&api, &path, &[(ACCEPT, "text/csv")]).await;
         assert_eq!(answer.status(), 200, "{path}");
         assert!(header(&answer, CONTENT_TYPE).starts_with("text/csv"), "{path}");

@@ -13,6 +13,7 @@ use uptake::definition::Dimension;
 use uptake::pseudonym::{Pseudonym, Pseudonymizer};
 use uptake::store::numbers::{Numbers, Shape};
 use uptake::store::ordinals::Ordinals;
+use uptake::store::systems::wait_until_seen;
 
 use crate::api::Api;
 
@@ -602,5 +603,6 @@ async fn a_user_with_two_ordinals_is_one_user() {
     ] {
         api.execute(&sql).await;
     }
+    wait_until_seen(true).await;
     assert_eq!(answers().await, before);
 }
