@@ -9,35 +9,9 @@ WITH
     {{definition}} AS current_definition,
     {{roster}} AS current_roster,
     {{split}} AS split,
+    bitmapBuild(CAST([], 'Array(UInt64)')) AS nobody,
     [({from:Date}, {to:Date})] AS periods,
-    {{withheld}} AS withheld,
-    (
-        SELECT groupArray((group_of_users, role_names, role_sizes, people, is_suppressed))
-        FROM
-        (
-            SELECT
-                group_of_users,
-                groupArray(role_of_users) AS role_names,
-                groupArray(n) AS role_sizes,
-                sum(n) AS people,
-                people < {{min_group_size}} AS too_small,
-                too_small OR (2 = row_number() OVER (ORDER BY too_small DESC, people, group_of_users) AND 1 = sum(too_small) OVER ())
-                    OR has(withheld, (1, 0, group_of_users)) OR has(withheld, (1, 1, '')) AS is_suppressed
-            FROM
-            (
-                SELECT toString(place.1) AS group_of_users, toString(place.2) AS role_of_users, count() AS n
-                FROM
-                (
-                    SELECT ({{group}}, role) AS place
-                    FROM roster
-                    WHERE system = {system:String} AND version = current_roster AND kind = 'person'
-                        AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to AND {{chosen}}
-                )
-                GROUP BY place
-            )
-            GROUP BY group_of_users
-        )
-    ) AS groups
+    {{withheld}} AS withheld
 SELECT
     feature,
     group_name,
@@ -53,58 +27,61 @@ FROM
 (
     SELECT
         feature,
-        group_name,
-        max(row_people) AS people,
-        max(row_suppressed) AS is_suppressed,
-        max(row_expected) AS expected_people,
-        groupArrayArray(row_roles) AS roles,
-        sum(row_users) AS users_of_group,
-        arraySum(arrayMap((role, n) -> if(empty(roles) OR has(roles, role), n, 0), groupArray(row_role), groupArray(row_users))) AS expected_users
+        of_group.1 AS group_name,
+        of_group.2 AS people,
+        of_group.3 AS is_suppressed,
+        arrayMap(role -> empty(roles) OR has(roles, role), of_group.4) AS are_expected,
+        arrayMap(set_of_place -> bitmapAndCardinality(users_of_feature, set_of_place), of_group.6) AS users_of_places,
+        arraySum(users_of_places) AS users_of_group,
+        arraySum((n, is_expected) -> n * is_expected, of_group.5, are_expected) AS expected_people,
+        arraySum((n, is_expected) -> n * is_expected, users_of_places, are_expected) AS expected_users
     FROM
     (
         SELECT
             feature,
-            of_group.1 AS group_name,
-            of_group.4 AS row_people,
-            of_group.5 AS row_suppressed,
-            arraySum(arrayMap((role, n) -> if(empty(row_roles) OR has(row_roles, role), n, 0), of_group.2, of_group.3)) AS row_expected,
-            row_roles,
-            '' AS row_role,
-            0 AS row_users
+            groupArrayArray(row_roles) AS roles,
+            if(empty(split.1), groupBitmapMergeState(row_users), bitmapTransform(groupBitmapMergeState(row_users), split.1, split.2)) AS users_of_feature
         FROM
         (
-            SELECT feature, groupArrayArray(declared_roles) AS row_roles
-            FROM
-            (
-                SELECT toString(listed.1) AS feature, listed.4 AS declared_roles
-                FROM systems
-                ARRAY JOIN features AS listed
-                WHERE system = {system:String} AND version = current_definition
-                UNION ALL
-                SELECT DISTINCT toString(feature), []
-                FROM feature_hours
-                WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date}
-            )
-            GROUP BY feature
-        )
-        ARRAY JOIN groups AS of_group
-        UNION ALL
-        SELECT toString(any(uses.feature)), toString(any(people.group_of_user)), 0, 0, 0, [], toString(any(people.role)), count()
-        FROM
-        (
-            SELECT feature, arrayJoin(bitmapToArray(bitmapTransform(groupBitmapMergeState(users), split.1, split.2))) AS first_ordinal
+            SELECT toString(listed.1) AS feature, listed.4 AS row_roles, nobody AS row_users
+            FROM systems
+            ARRAY JOIN features AS listed
+            WHERE system = {system:String} AND version = current_definition
+            UNION ALL
+            SELECT toString(feature), [], users
             FROM feature_users
             WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date}
-            GROUP BY feature
-        ) AS uses
-        INNER JOIN
+        )
+        GROUP BY feature
+    ) AS uses
+    CROSS JOIN
+    (
+        SELECT groupArray((group_of_users, people, is_suppressed, roles_of_group, sizes, sets)) AS groups
+        FROM
         (
-            SELECT transform(ordinal, split.1, split.2, ordinal) AS first_ordinal, {{group}} AS group_of_user, role, cityHash64(group_of_user, role) AS place_key
-            FROM roster
-            WHERE system = {system:String} AND version = current_roster AND kind = 'person'
-                AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to AND {{chosen}}
-        ) AS people ON uses.first_ordinal = people.first_ordinal
-        GROUP BY cityHash64(uses.feature), people.place_key
-    )
-    GROUP BY feature, group_name
+            SELECT
+                group_of_users,
+                sum(n) AS people,
+                people < {{min_group_size}} AS too_small,
+                too_small OR (2 = row_number() OVER (ORDER BY too_small DESC, people, group_of_users) AND 1 = sum(too_small) OVER ())
+                    OR has(withheld, (1, 0, group_of_users)) OR has(withheld, (1, 1, '')) AS is_suppressed,
+                groupArray(role_of_users) AS roles_of_group,
+                groupArray(n) AS sizes,
+                groupArray(set_of_users) AS sets
+            FROM
+            (
+                SELECT
+                    toString({{group}}) AS group_of_users,
+                    toString(role) AS role_of_users,
+                    count() AS n,
+                    if(empty(split.1), groupBitmapState(ordinal), bitmapTransform(groupBitmapState(ordinal), split.1, split.2)) AS set_of_users
+                FROM roster
+                WHERE system = {system:String} AND version = current_roster AND kind = 'person'
+                    AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to AND {{chosen}}
+                GROUP BY group_of_users, role_of_users
+            )
+            GROUP BY group_of_users
+        )
+    ) AS everybody
+    ARRAY JOIN groups AS of_group
 )
