@@ -11,7 +11,7 @@ use crate::definition;
 use crate::error::BadInput;
 use crate::pseudonym::{Pseudonym, Pseudonymizer};
 use crate::store::erasure::{Erased, Eraser};
-use crate::store::{Store, migrate};
+use crate::store::{Store, migrate, secret};
 
 /// Of one run; each is a short text in every statement.
 const MOST: usize = 1_000;
@@ -47,6 +47,7 @@ pub async fn run(config: Config, args: Args) -> anyhow::Result<()> {
         .wait(Duration::from_millis(config.clickhouse.connect_timeout_ms))
         .await?;
     migrate::check(&store, &config).await?;
+    secret::check(&store, &config).await?;
     let pseudonymizer = Pseudonymizer::new(config.privacy.secret.expose().as_bytes());
     let users: Vec<Pseudonym> = ids.iter().map(|id| pseudonymizer.pseudonym(id)).collect();
     let erased = audited(&store, &Eraser::new(&store, &config), Actor::of_command(), &users).await?;

@@ -62,7 +62,7 @@ use crate::ops::{self, Health};
 use crate::pseudonym::Pseudonymizer;
 use crate::store::erasure::Eraser;
 use crate::store::numbers::Numbers;
-use crate::store::{Store, migrate, topics};
+use crate::store::{Store, migrate, secret, topics};
 
 /// What handlers share. Cheap to clone.
 #[derive(Clone)]
@@ -202,6 +202,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         .wait(Duration::from_millis(config.clickhouse.connect_timeout_ms))
         .await?;
     migrate::check(&store, &config).await?;
+    secret::check(&store, &config).await?;
     let listener = ops::bind(config.api.listen).await?;
     let ops_listener = ops::bind(config.ops.listen).await?;
     let metrics = Arc::new(Metrics::default());

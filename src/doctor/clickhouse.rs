@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::Findings;
 use crate::config::Config;
 use crate::ingest;
-use crate::store::{Store, migrate};
+use crate::store::{Store, migrate, secret};
 use crate::targets;
 
 /// The oldest version whose SQL is ours.
@@ -28,7 +28,7 @@ pub async fn examine(config: &Config, findings: &mut Findings) {
         "see that it listens there, and that clickhouse.user, password and ca_file are right; it must be version 24.8 or newer",
         version(&store, wait).await,
     ) {
-        let rest = ["clock", "disks", "schema", "settings", "workers", "notices"];
+        let rest = ["clock", "disks", "schema", "pseudonyms", "settings", "workers", "notices"];
         findings.not_checked(&rest, "ClickHouse is not reached");
         return;
     }
@@ -49,9 +49,20 @@ pub async fn examine(config: &Config, findings: &mut Findings) {
             .await
             .map(|()| format!("database {} is this program's", store.database())),
     ) {
-        findings.not_checked(&["settings", "workers", "notices"], "the schema is not this program's");
+        findings.not_checked(
+            &["pseudonyms", "settings", "workers", "notices"],
+            "the schema is not this program's",
+        );
         return;
     }
+    findings.note(
+        "pseudonyms",
+        "give this process the secret that the others have, in privacy.secret or in the file that privacy.secret_file names",
+        secret::is_known(&store, config).await.map(|known| {
+            let told = if known { "made with this secret" } else { "there are none yet" };
+            told.to_owned()
+        }),
+    );
     findings.note(
         "settings",
         "remove what overrides the setting from the profile and the constraints of clickhouse.user",

@@ -47,7 +47,7 @@ use crate::ops::{self, Health};
 use crate::reconcile;
 use crate::store::erasure::Tombstones;
 use crate::store::ordinals::Ordinals;
-use crate::store::{Store, migrate, rebuild, topics};
+use crate::store::{Store, migrate, rebuild, secret, topics};
 
 /// The pause before a worker that failed joins the group again.
 const REJOIN: Duration = Duration::from_secs(2);
@@ -80,6 +80,7 @@ pub async fn work(
         .wait(Duration::from_millis(config.clickhouse.connect_timeout_ms))
         .await?;
     migrate::check(&store, &config).await?;
+    secret::check(&store, &config).await?;
     preflight::check(&store).await?;
     topics::wait_for_access(&config.kafka).await?;
 

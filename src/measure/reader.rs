@@ -12,7 +12,7 @@ use super::quality::Known;
 use super::under_way::UnderWay;
 use super::{Choice, Cut, Dimension, SystemContext, Window};
 use crate::store::Store;
-use crate::store::numbers::{Numbers, Shape};
+use crate::store::numbers::{self, Numbers, Shape};
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -34,11 +34,6 @@ pub struct Reader {
     tuning: Arc<OnceCell<Vec<&'static str>>>,
     pub(super) known: Arc<Known>,
 }
-
-/// Steps of the server's planning that take longer than they save. The first finds contradictions in chains of comparisons, which
-/// our views do not have, and doubles their analysis; the second joins steps that are next to nothing beside the reading. Older
-/// servers do not know both, and refuse what they do not know.
-const SLOW_PLANNING: [&str; 2] = ["optimize_and_compare_chain", "query_plan_merge_expressions"];
 
 impl Reader {
     /// A question that takes longer than `deadline` is given up, here and on the server.
@@ -137,15 +132,9 @@ impl Reader {
             .ok_or(Error::Refused(clickhouse::error::Error::RowNotFound))
     }
 
-    /// Those of [`SLOW_PLANNING`] that the server knows; asked once.
+    /// Those of [`numbers::SLOW_PLANNING`] that the server knows; asked once.
     async fn slow_planning(&self) -> &[&'static str] {
-        let sql = "SELECT name FROM system.settings WHERE name IN {names:Array(String)}";
-        let ask = || async {
-            let known = self.question(sql).param("names", SLOW_PLANNING.as_slice());
-            let known: Vec<String> = known.fetch_all().await?;
-            let of_server = |step: &&str| known.iter().any(|name| name == step);
-            Ok::<_, clickhouse::error::Error>(SLOW_PLANNING.into_iter().filter(of_server).collect())
-        };
+        let ask = || numbers::slow_planning_of(&self.client);
         // A server that cannot be asked gets the question itself next, which reports the failure.
         let known = tokio::time::timeout(self.deadline, self.tuning.get_or_try_init(ask)).await;
         known.ok().and_then(Result::ok).map_or(&[], Vec::as_slice)

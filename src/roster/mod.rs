@@ -25,7 +25,7 @@ use crate::error::{BadInput, Problems};
 use crate::event::is_system_name;
 use crate::pseudonym::{Pseudonym, Pseudonymizer};
 use crate::store::erasure::Tombstones;
-use crate::store::{Store, systems};
+use crate::store::{Store, secret, systems};
 
 /// Everyone who is, was or will be entitled to one system. Rows of one user never overlap in time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,6 +191,7 @@ async fn import(config: &Config, system: &str, text: &str, format: Format, origi
     store
         .wait(Duration::from_millis(config.clickhouse.connect_timeout_ms))
         .await?;
+    secret::check(&store, config).await?;
     let phases = store
         .system(system)
         .await?

@@ -12,6 +12,20 @@ use crate::definition::Dimension;
 
 static NUMBERS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/schemas/clickhouse/numbers");
 
+/// Steps of ClickHouse's planning that take longer than they save numbers: everyone who asks for some sets them to 0. The first finds
+/// contradictions in chains of comparisons, which the numbers do not have, and doubles their analysis; the second joins steps that are
+/// next to nothing beside the reading. Older servers do not know both, and refuse what they do not know.
+pub const SLOW_PLANNING: [&str; 2] = ["optimize_and_compare_chain", "query_plan_merge_expressions"];
+
+/// Those that the server knows.
+pub async fn slow_planning_of(client: &clickhouse::Client) -> clickhouse::error::Result<Vec<&'static str>> {
+    let sql = "SELECT name FROM system.settings WHERE name IN {names:Array(String)}";
+    let names = client.query_raw(sql).param("names", SLOW_PLANNING.as_slice());
+    let known: Vec<String> = names.fetch_all().await?;
+    let of_server = |step: &&str| known.iter().any(|name| name == step);
+    Ok(SLOW_PLANNING.into_iter().filter(of_server).collect())
+}
+
 /// Placeholder, how a view looks it up, and what a question says instead, mostly a parameter to bind. A lookup may hold
 /// placeholders that stand below it.
 const LOOKUPS: [(&str, &str, &str); 6] = [

@@ -21,10 +21,14 @@ pub async fn create(store: &Store, config: &config::ClickHouse) -> anyhow::Resul
         return Ok(());
     }
     let on = store.cluster().map(Cluster::on).unwrap_or_default();
+    let slow = numbers::slow_planning_of(store.client())
+        .await
+        .context("system.settings cannot be read")?;
+    let planning: String = slow.iter().map(|step| format!(", {step} = 0")).collect();
     let hash = hex(&Sha256::digest(reader.password.expose()));
     // ALTER as well: the password may be a new one. The hash is written so that no log of ClickHouse holds the password.
     for verb in ["CREATE USER IF NOT EXISTS", "ALTER USER"] {
-        let sql = format!("{verb} ? {on} IDENTIFIED WITH sha256_hash BY '{hash}' SETTINGS {LIMITS}");
+        let sql = format!("{verb} ? {on} IDENTIFIED WITH sha256_hash BY '{hash}' SETTINGS {LIMITS}{planning}");
         let query = store.client().query(&sql).bind(Identifier(&reader.user));
         let place = || format!("clickhouse.reader.user = \"{}\": {verb}", reader.user);
         query.execute().await.with_context(place)?;

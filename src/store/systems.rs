@@ -17,6 +17,9 @@ use crate::roster::{Imported, Roster};
 /// So long an API answers by the definition and the roster that it has found, unless it was told of another one itself.
 pub const BELIEVED: Duration = Duration::from_secs(1);
 
+/// A question that is under way may read by what was believed when it began.
+const MOMENT: Duration = Duration::from_secs(5);
+
 /// Returns when every API answers by what was changed: for commands, which no API hears of.
 pub async fn wait_until_seen(changed: bool) {
     if changed {
@@ -253,12 +256,10 @@ impl Store {
         Ok(written)
     }
 
-    /// Removes the rows of versions that nobody answers by any more, at most those older than `before`. One that was in force within
-    /// the last minute stays: an API may still believe it. In the background, because nobody reads them.
+    /// Removes the rows of versions that nobody answers by any more, at most those older than `before`. One that was in force a
+    /// moment ago stays: an API may still believe it. In the background, because nobody reads them.
     pub(super) async fn forget_versions(&self, table: &str, system: &str, before: u64) -> anyhow::Result<()> {
-        let minute_ago = u64::try_from(Timestamp::now().as_microsecond())
-            .unwrap_or(0)
-            .saturating_sub(60_000_000);
+        let a_moment_ago = u64::try_from(Timestamp::now().checked_sub(MOMENT)?.as_microsecond())?;
         let query = |sql: &str, version: u64| {
             self.client()
                 .query(sql)
@@ -268,7 +269,7 @@ impl Store {
         let newest = format!(
             "SELECT max(version) FROM {table} WHERE system = {{system:String}} AND version <= {{version:UInt64}}"
         );
-        let kept: u64 = query(&newest, before.min(minute_ago)).fetch_one().await?;
+        let kept: u64 = query(&newest, before.min(a_moment_ago)).fetch_one().await?;
         let which = "system = {system:String} AND version < {version:UInt64}";
         let old: u64 = query(&format!("SELECT count() FROM {table} WHERE {which}"), kept)
             .fetch_one()

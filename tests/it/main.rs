@@ -36,6 +36,7 @@ mod reconcile;
 mod reference;
 mod rejected;
 mod rows;
+mod secret;
 mod simulate;
 mod standing;
 mod target_numbers;

@@ -204,9 +204,10 @@ impl Reader {
         Ok(settings)
     }
 
-    /// The statement that sets what one statement may take at most.
+    /// The statement that sets what one statement may take at most, and how it is planned.
     pub fn limits(&self) -> String {
-        format!("{LIMITS}{}", self.max_memory_bytes)
+        let planning: String = numbers::SLOW_PLANNING.map(|step| format!(", {step} = 0")).concat();
+        format!("{LIMITS}{}{planning}", self.max_memory_bytes)
     }
 }
 
