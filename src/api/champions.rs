@@ -4,7 +4,6 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 use jiff::ToSpan;
-use serde::Serialize;
 use utoipa::IntoParams;
 
 use super::App;
@@ -13,7 +12,7 @@ use super::list::{self, List};
 use super::page::PageParams;
 use super::params::{ByParams, FilterParams, Parameters, SystemParam, SystemPath, refuse_unknown};
 use super::reply::Reply;
-use super::table::{Table, Text};
+use super::table::{OfGroup, Table, by_group};
 use crate::measure::champions::{self, Champion, ChampionCount, ChampionUsers, Champions, UsersRequest};
 use crate::measure::list::{Cursor, Part};
 use crate::measure::{Choice, Dimension, Frame, SystemContext, Window};
@@ -142,36 +141,13 @@ impl List for ChampionUsers {
     }
 }
 
-/// A group, or the total.
-#[derive(Serialize)]
-pub struct Row<'t> {
-    group: Option<Text<'t>>,
-    is_total: bool,
-    entitled: Option<u64>,
-    champions: Option<u64>,
-    share: Option<f64>,
-    suppressed: bool,
-}
-
 impl Table for Champions {
     const COLUMNS: &'static [&'static str] = &["group", "is_total", "entitled", "champions", "share", "suppressed"];
-    type Row<'t> = Row<'t>;
+    type Row<'t> = OfGroup<'t, &'t ChampionCount>;
 
-    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        let groups = self.groups.iter();
-        let groups = groups.map(|group| row(group.key.name(), false, &group.count));
-        groups.chain([row(None, true, &self.total)])
-    }
-}
-
-fn row<'t>(group: Option<&'t str>, is_total: bool, count: &ChampionCount) -> Row<'t> {
-    Row {
-        group: group.map(Text),
-        is_total,
-        entitled: count.entitled,
-        champions: count.champions,
-        share: count.share,
-        suppressed: count.suppressed,
+    fn rows(&self) -> impl Iterator<Item = Self::Row<'_>> {
+        let groups = self.groups.iter().map(|group| (&group.key, &group.count));
+        by_group(groups, &self.total)
     }
 }
 

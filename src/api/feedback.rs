@@ -9,7 +9,7 @@ use super::App;
 use super::error::Error;
 use super::params::{ByParams, FilterParams, Parameters, SystemParam, SystemPath, WindowParams, refuse_unknown};
 use super::reply::Reply;
-use super::table::{Table, Text};
+use super::table::{OfGroup, Table, Text, by_group};
 use crate::measure::issues::{self, Issues};
 use crate::measure::satisfaction::{self, Request, Satisfaction, Scores};
 use crate::measure::{Choice, Dimension};
@@ -101,11 +101,9 @@ pub async fn get_issues(
     reply.table(&issues::ask(&app.reader, system, window).await?)
 }
 
-/// A group, or the total.
+/// Of a group, or of all.
 #[derive(Serialize)]
-pub struct ScoresRow<'t> {
-    group: Option<Text<'t>>,
-    is_total: bool,
+pub struct ScoreNumbers {
     entitled: Option<u64>,
     respondents: Option<u64>,
     response_rate: Option<f64>,
@@ -129,30 +127,24 @@ impl Table for Satisfaction {
         "unentitled_scored",
         "suppressed",
     ];
-    type Row<'t> = ScoresRow<'t>;
+    type Row<'t> = OfGroup<'t, ScoreNumbers>;
 
-    fn rows(&self) -> impl Iterator<Item = ScoresRow<'_>> {
+    fn rows(&self) -> impl Iterator<Item = Self::Row<'_>> {
         let groups = self.groups.iter();
-        let groups = groups.map(|group| scores_row(group.key.name(), &group.scores));
-        groups.chain([ScoresRow {
-            is_total: true,
-            unentitled_scored: self.total.unentitled_scored,
-            ..scores_row(None, &self.total.scores)
-        }])
+        let groups = groups.map(|group| (&group.key, score_numbers(&group.scores, None)));
+        by_group(groups, score_numbers(&self.total.scores, self.total.unentitled_scored))
     }
 }
 
-fn scores_row<'t>(group: Option<&'t str>, scores: &Scores) -> ScoresRow<'t> {
-    ScoresRow {
-        group: group.map(Text),
-        is_total: false,
+fn score_numbers(scores: &Scores, unentitled_scored: Option<u64>) -> ScoreNumbers {
+    ScoreNumbers {
         entitled: scores.entitled,
         respondents: scores.respondents,
         response_rate: scores.response_rate,
         scored: scores.scored,
         satisfied: scores.satisfied,
         rate: scores.rate,
-        unentitled_scored: None,
+        unentitled_scored,
         suppressed: scores.suppressed,
     }
 }

@@ -3,7 +3,6 @@
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
-use serde::Serialize;
 use utoipa::IntoParams;
 
 use super::App;
@@ -12,7 +11,7 @@ use super::list::{self, List};
 use super::page::PageParams;
 use super::params::{ByParams, FilterParams, Parameters, SystemParam, SystemPath, day, refuse_unknown, word};
 use super::reply::Reply;
-use super::table::{Table, Text};
+use super::table::{OfGroup, Table, by_group};
 use crate::measure::lifecycle::{
     self, Lifecycle, LifecycleCounts, State as LifecycleState, UserInState, Users, UsersRequest,
 };
@@ -157,21 +156,6 @@ impl List for Users {
     }
 }
 
-/// A group, or the total.
-#[derive(Serialize)]
-pub struct Row<'t> {
-    group: Option<Text<'t>>,
-    is_total: bool,
-    entitled: Option<u64>,
-    never: Option<u64>,
-    new: Option<u64>,
-    returning: Option<u64>,
-    resurrected: Option<u64>,
-    at_risk: Option<u64>,
-    dormant: Option<u64>,
-    suppressed: bool,
-}
-
 impl Table for Lifecycle {
     const COLUMNS: &'static [&'static str] = &[
         "group",
@@ -185,27 +169,11 @@ impl Table for Lifecycle {
         "dormant",
         "suppressed",
     ];
-    type Row<'t> = Row<'t>;
+    type Row<'t> = OfGroup<'t, &'t LifecycleCounts>;
 
-    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        let groups = self.groups.iter();
-        let groups = groups.map(|group| row(group.key.name(), false, &group.counts));
-        groups.chain([row(None, true, &self.total)])
-    }
-}
-
-fn row<'t>(group: Option<&'t str>, is_total: bool, counts: &LifecycleCounts) -> Row<'t> {
-    Row {
-        group: group.map(Text),
-        is_total,
-        entitled: counts.entitled,
-        never: counts.never,
-        new: counts.new,
-        returning: counts.returning,
-        resurrected: counts.resurrected,
-        at_risk: counts.at_risk,
-        dormant: counts.dormant,
-        suppressed: counts.suppressed,
+    fn rows(&self) -> impl Iterator<Item = Self::Row<'_>> {
+        let groups = self.groups.iter().map(|group| (&group.key, &group.counts));
+        by_group(groups, &self.total)
     }
 }
 

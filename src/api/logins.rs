@@ -9,7 +9,7 @@ use super::App;
 use super::error::Error;
 use super::params::{ByParams, FilterParams, Parameters, SystemParam, SystemPath, WindowParams, refuse_unknown};
 use super::reply::Reply;
-use super::table::{Table, Text};
+use super::table::{OfGroup, Table, by_group};
 use crate::measure::logins::{self, LoginFrequency, Logins, Request};
 use crate::measure::{Choice, Dimension};
 
@@ -57,11 +57,9 @@ pub async fn get_logins(
     reply.table(&logins::ask(&app.reader, request).await?)
 }
 
-/// A group, or the total.
+/// Of a group, or of all.
 #[derive(Serialize)]
-pub struct Row<'t> {
-    group: Option<Text<'t>>,
-    is_total: bool,
+pub struct Numbers {
     entitled: Option<u64>,
     never: Option<u64>,
     days_0: Option<u64>,
@@ -87,22 +85,18 @@ impl Table for Logins {
         "median",
         "suppressed",
     ];
-    type Row<'t> = Row<'t>;
+    type Row<'t> = OfGroup<'t, Numbers>;
 
-    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
-        let groups = self
-            .groups
-            .iter()
-            .map(|group| row(group.key.name(), false, &group.frequency));
-        groups.chain([row(None, true, &self.total)])
+    fn rows(&self) -> impl Iterator<Item = Self::Row<'_>> {
+        let groups = self.groups.iter();
+        let groups = groups.map(|group| (&group.key, numbers(&group.frequency)));
+        by_group(groups, numbers(&self.total))
     }
 }
 
-fn row<'t>(group: Option<&'t str>, is_total: bool, frequency: &LoginFrequency) -> Row<'t> {
+fn numbers(frequency: &LoginFrequency) -> Numbers {
     let buckets = frequency.buckets.as_ref();
-    Row {
-        group: group.map(Text),
-        is_total,
+    Numbers {
         entitled: frequency.entitled,
         never: frequency.never,
         days_0: buckets.map(|buckets| buckets.none),

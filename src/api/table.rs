@@ -3,6 +3,7 @@
 use serde::{Serialize, Serializer};
 
 use super::error::Error;
+use crate::measure::GroupKey;
 
 /// An answer that is a table. Its JSON may hold more than its rows.
 pub trait Table: Serialize {
@@ -13,6 +14,18 @@ pub trait Table: Serialize {
         Self: 't;
 
     fn rows(&self) -> impl Iterator<Item = Self::Row<'_>>;
+}
+
+/// A row of what is told by group: `group`, `is_total`, and the fields of its numbers.
+pub type OfGroup<'t, N> = (Option<Text<'t>>, bool, N);
+
+/// The rows of the groups, then that of the total.
+pub fn by_group<'t, N>(
+    groups: impl Iterator<Item = (&'t GroupKey, N)>,
+    total: N,
+) -> impl Iterator<Item = OfGroup<'t, N>> {
+    let groups = groups.map(|(key, numbers)| (key.name().map(Text), false, numbers));
+    groups.chain([(None, true, total)])
 }
 
 /// The header, then the rows. Null is an empty field.

@@ -293,7 +293,9 @@ const WORKER_PATIENCE: Duration = Duration::from_secs(15);
 pub async fn apply(config: Config, args: Args) -> anyhow::Result<()> {
     let (text, origin) = read(&args.file)?;
     let applied = apply_text(&config, &text, &origin).await?;
-    systems::wait_until_seen(applied.changed).await;
+    if applied.changed {
+        systems::wait_until_seen().await;
+    }
     println!("{applied}");
     Ok(())
 }

@@ -173,7 +173,9 @@ pub async fn run(config: Config, args: Args) -> anyhow::Result<()> {
     let json = file.extension().is_some_and(|extension| extension == "json");
     let format = if json { Format::Json } else { Format::Csv };
     let imported = import(&config, &system, &text, format, &origin).await?;
-    systems::wait_until_seen(imported.changed).await;
+    if imported.changed {
+        systems::wait_until_seen().await;
+    }
     println!("{imported}");
     Ok(())
 }

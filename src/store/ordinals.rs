@@ -14,7 +14,6 @@
 //! Every step may be repeated, and a crash between any two of them leaves at most an ordinal that nobody uses.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context;
@@ -22,6 +21,7 @@ use clickhouse::Row;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
 
 use super::Store;
 use super::systems::wait_until_seen;
@@ -38,8 +38,8 @@ const LONGEST_STATEMENT: &str = "2000000";
 pub struct Ordinals {
     store: Store,
     candidates: Mutex<Candidates>,
-    /// Whether every API that answers must know by now that there are users with several ordinals.
-    splits_known: AtomicBool,
+    /// Set once every API knows that there are users with several ordinals.
+    splits_seen: OnceCell<()>,
 }
 
 /// Ordinals that nobody else has.
@@ -65,7 +65,7 @@ impl Ordinals {
         Self {
             store: store.clone(),
             candidates: Mutex::new(candidates),
-            splits_known: AtomicBool::new(false),
+            splits_seen: OnceCell::new(),
         }
     }
 
@@ -135,10 +135,7 @@ impl Ordinals {
         }
         self.insert("split_users", rows).await?;
         // From the first of all on every number reads `split_users`, which an API that believes there are none does not.
-        if !self.splits_known.load(Ordering::Relaxed) {
-            wait_until_seen(true).await;
-            self.splits_known.store(true, Ordering::Relaxed);
-        }
+        self.splits_seen.get_or_init(wait_until_seen).await;
         Ok(())
     }
 

@@ -21,10 +21,8 @@ pub const BELIEVED: Duration = Duration::from_secs(1);
 const MOMENT: Duration = Duration::from_secs(5);
 
 /// Returns when every API answers by what was changed: for commands, which no API hears of.
-pub async fn wait_until_seen(changed: bool) {
-    if changed {
-        tokio::time::sleep(BELIEVED).await;
-    }
+pub async fn wait_until_seen() {
+    tokio::time::sleep(BELIEVED).await;
 }
 
 /// The version of a system's definition that counts.
@@ -266,18 +264,14 @@ impl Store {
                 .param("system", system)
                 .param("version", version)
         };
-        let newest = format!(
-            "SELECT max(version) FROM {table} WHERE system = {{system:String}} AND version <= {{version:UInt64}}"
+        let versions = format!(
+            "SELECT min(version), maxIf(version, version <= {{version:UInt64}}) FROM {table} WHERE system = {{system:String}}"
         );
-        let kept: u64 = query(&newest, before.min(a_moment_ago)).fetch_one().await?;
-        let which = "system = {system:String} AND version < {version:UInt64}";
-        let old: u64 = query(&format!("SELECT count() FROM {table} WHERE {which}"), kept)
-            .fetch_one()
-            .await?;
-        if old > 0 {
-            query(&format!("ALTER TABLE {table} DELETE WHERE {which}"), kept)
-                .execute()
-                .await?;
+        let (oldest, kept): (u64, u64) = query(&versions, before.min(a_moment_ago)).fetch_one().await?;
+        if oldest < kept {
+            let removal =
+                format!("ALTER TABLE {table} DELETE WHERE system = {{system:String}} AND version < {{version:UInt64}}");
+            query(&removal, kept).execute().await?;
         }
         Ok(())
     }

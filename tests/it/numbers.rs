@@ -603,6 +603,6 @@ async fn a_user_with_two_ordinals_is_one_user() {
     ] {
         api.execute(&sql).await;
     }
-    wait_until_seen(true).await;
+    wait_until_seen().await;
     assert_eq!(answers().await, before);
 }
