@@ -15,6 +15,7 @@ use figment::{Figment, Source};
 use serde::Deserialize;
 
 use crate::error::BadInput;
+use crate::pseudonym::Pseudonymizer;
 
 mod access;
 mod targets;
@@ -177,6 +178,13 @@ pub struct Embedded {
     pub max_memory_bytes: u64,
 }
 
+impl Privacy {
+    /// What turns ids into pseudonyms, of a configuration that is resolved.
+    pub fn pseudonymizer(&self) -> Pseudonymizer {
+        Pseudonymizer::new(self.secret.expose().as_bytes())
+    }
+}
+
 /// A value that is never printed.
 #[derive(Clone, Default, Deserialize, PartialEq, Eq)]
 #[serde(transparent)]
@@ -272,8 +280,8 @@ impl Config {
                 "at least 5 (smaller groups make persons recognisable; set privacy.allow_small_groups = true to do it all the same)",
             );
         }
-        if !p.secret.is_empty() && p.secret.expose().len() < 32 {
-            return refuse("privacy.secret", &"(secret)", "at least 32 characters");
+        if !p.secret.is_empty() && pseudonym_key(p.secret.expose()).is_none() {
+            return refuse("privacy.secret", &"(secret)", KEY_EXPECTED);
         }
         if i.drain_timeout_ms >= self.kafka.silence_limit_ms() {
             return refuse(
@@ -409,7 +417,8 @@ impl Config {
     /// The pseudonym key: given, or from the file given, or the one that `uptake up` made in `data_dir`.
     pub fn read_secret(&self) -> Result<Secret, BadInput> {
         if !self.privacy.secret.is_empty() {
-            return Ok(self.privacy.secret.clone());
+            let key = pseudonym_key(self.privacy.secret.expose());
+            return key.ok_or_else(|| BadInput::new(format!("configuration: privacy.secret: expected {KEY_EXPECTED}")));
         }
         let given = !self.privacy.secret_file.as_os_str().is_empty();
         let path = if given {
@@ -423,15 +432,18 @@ impl Config {
                 path.display()
             ))
         })?;
-        let secret = text.trim();
-        if secret.len() < 32 {
-            return Err(BadInput::new(format!(
-                "{}: expected at least 32 characters",
-                path.display()
-            )));
-        }
-        Ok(Secret::new(secret))
+        pseudonym_key(&text).ok_or_else(|| BadInput::new(format!("{}: expected {KEY_EXPECTED}", path.display())))
     }
+}
+
+const KEY_EXPECTED: &str =
+    "at least 32 characters in each line: one, and another for each time that the secret was rotated";
+
+/// The lines of a pseudonym key, without what stands around them; None where one is too short to be one.
+fn pseudonym_key(text: &str) -> Option<Secret> {
+    let lines: Vec<_> = text.trim().lines().map(str::trim).collect();
+    let long_enough = |line: &&str| line.len() >= 32;
+    (!lines.is_empty() && lines.iter().all(long_enough)).then(|| Secret::new(lines.join("\n")))
 }
 
 /// What is wrong, after the file and key or the variable it stands in.
@@ -499,6 +511,9 @@ mod tests {
             error.contains("at least 32 characters") && !error.contains("short"),
             "{error}"
         );
+        let rotated = format!("{}\nshort", "x".repeat(32));
+        let error = with(|c| c.privacy.secret = Secret::new(rotated));
+        assert!(error.contains("at least 32 characters in each line"), "{error}");
         let error = with(|c| c.api.listen = "0.0.0.0:8080".parse().unwrap());
         assert!(
             error.contains("api.listen = 0.0.0.0:8080") && error.contains("token create"),

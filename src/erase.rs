@@ -9,7 +9,7 @@ use crate::access::audit::{self, Action, Actor};
 use crate::config::Config;
 use crate::definition;
 use crate::error::BadInput;
-use crate::pseudonym::{Pseudonym, Pseudonymizer};
+use crate::pseudonym::Pseudonym;
 use crate::store::erasure::{Erased, Eraser};
 use crate::store::{Store, migrate, secret};
 
@@ -47,8 +47,8 @@ pub async fn run(config: Config, args: Args) -> anyhow::Result<()> {
         .wait(Duration::from_millis(config.clickhouse.connect_timeout_ms))
         .await?;
     migrate::check(&store, &config).await?;
-    secret::check(&store, &config).await?;
-    let pseudonymizer = Pseudonymizer::new(config.privacy.secret.expose().as_bytes());
+    let pseudonymizer = config.privacy.pseudonymizer();
+    secret::check(&store, &pseudonymizer).await?;
     let users: Vec<Pseudonym> = ids.iter().map(|id| pseudonymizer.pseudonym(id)).collect();
     let erased = audited(&store, &Eraser::new(&store, &config), Actor::of_command(), &users).await?;
     println!("{erased}");

@@ -12,7 +12,6 @@ use crate::access::audit::{self, Action, Actor};
 use crate::config::Config;
 use crate::definition;
 use crate::error::BadInput;
-use crate::pseudonym::Pseudonymizer;
 use crate::store::{Store, migrate, secret};
 
 const SHORTEST_REASON: usize = 10;
@@ -57,8 +56,8 @@ pub async fn run(config: Config, args: Args) -> anyhow::Result<()> {
         .wait(Duration::from_millis(config.clickhouse.connect_timeout_ms))
         .await?;
     migrate::check(&store, &config).await?;
-    secret::check(&store, &config).await?;
-    let pseudonymizer = Pseudonymizer::new(config.privacy.secret.expose().as_bytes());
+    let pseudonymizer = config.privacy.pseudonymizer();
+    secret::check(&store, &pseudonymizer).await?;
     let stands_behind = |id: &&String| pseudonymizer.pseudonym(id).to_string().eq_ignore_ascii_case(&pseudonym);
     let object = format!("{pseudonym}: {reason}");
     let mut id = None;

@@ -34,6 +34,7 @@ pub mod pseudonym;
 pub mod reconcile;
 pub mod rejected;
 pub mod roster;
+pub mod rotate;
 pub mod simulate;
 pub mod store;
 pub mod targets;

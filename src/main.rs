@@ -8,7 +8,7 @@ use uptake::config::Config;
 use uptake::error::BadInput;
 use uptake::{
     access, api, definition, doctor, embedded, erase, identify, import, ingest, lifecycle, ops, reconcile, rejected,
-    roster, simulate, store, targets, telemetry,
+    roster, rotate, simulate, store, targets, telemetry,
 };
 
 /// Tells a company whether its enterprise software is really used after go-live.
@@ -50,6 +50,8 @@ enum Command {
     Erase(erase::Args),
     /// Find the id behind a pseudonym in a file of ids, where that is allowed
     Identify(identify::Args),
+    /// Make every stored pseudonym anew under a further line of the secret
+    RotateSecret,
     /// Compare the rollups with the raw events and repair what differs
     Reconcile(reconcile::Args),
     /// The bearer tokens of the API: make, list, revoke
@@ -96,6 +98,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Smoke(args) => simulate::smoke::run(config, args, shutdown).await,
             Command::Erase(args) => erase::run(config.resolve()?, args).await,
             Command::Identify(args) => identify::run(config.resolve()?, args).await,
+            Command::RotateSecret => rotate::run(config.resolve()?).await,
             Command::Reconcile(args) => reconcile::run(config.resolve()?, args, shutdown).await,
             Command::Token(args) => access::command::run(config.resolve()?, args).await,
             Command::Doctor(args) => doctor::run(config, args).await,

@@ -21,6 +21,7 @@ pub enum Action {
     RevokeToken,
     EraseUsers,
     Identify,
+    RotateSecret,
 }
 
 impl Action {
@@ -35,6 +36,7 @@ impl Action {
             Self::RevokeToken => "revoke_token",
             Self::EraseUsers => "erase_users",
             Self::Identify => "identify",
+            Self::RotateSecret => "rotate_secret",
         }
     }
 }

@@ -25,7 +25,10 @@ use crate::measure::paths::Paths;
 use crate::measure::phases::Phases;
 use crate::measure::rejects::Rejects;
 use crate::measure::retention::Retention;
+use crate::measure::revisions::Revisions;
 use crate::measure::satisfaction::Satisfaction;
+use crate::measure::stickiness::Stickiness;
+use crate::measure::training::Training;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -54,11 +57,12 @@ impl Modify for BearerToken {
 }
 
 /// The answers that are tables, with their columns in CSV.
-const TABLES: [(&str, &[&str]); 20] = [
+const TABLES: [(&str, &[&str]); 23] = [
     ("/api/v1/audit", AuditLog::COLUMNS),
     ("/api/v1/systems", SystemList::COLUMNS),
     ("/api/v1/systems/{system}/adoption", Adoption::COLUMNS),
     ("/api/v1/systems/{system}/logins", Logins::COLUMNS),
+    ("/api/v1/systems/{system}/stickiness", Stickiness::COLUMNS),
     ("/api/v1/systems/{system}/lifecycle", Lifecycle::COLUMNS),
     ("/api/v1/systems/{system}/users", Users::COLUMNS),
     ("/api/v1/systems/{system}/retention", Retention::COLUMNS),
@@ -72,6 +76,8 @@ const TABLES: [(&str, &[&str]); 20] = [
     ("/api/v1/systems/{system}/phases", Phases::COLUMNS),
     ("/api/v1/systems/{system}/satisfaction", Satisfaction::COLUMNS),
     ("/api/v1/systems/{system}/issues", Issues::COLUMNS),
+    ("/api/v1/systems/{system}/training", Training::COLUMNS),
+    ("/api/v1/systems/{system}/revisions", Revisions::COLUMNS),
     ("/api/v1/systems/{system}/rejects", Rejects::COLUMNS),
     ("/api/v1/systems/{system}/targets", Targets::COLUMNS),
     ("/api/v1/systems/{system}/alerts", Alerts::COLUMNS),

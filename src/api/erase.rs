@@ -35,7 +35,7 @@ pub async fn delete_user(
     if user.is_empty() || user.chars().count() > 256 {
         return Err(Error::parameter("user", user, "1 to 256 characters"));
     }
-    let users = [app.pseudonymizer.pseudonym(&user)];
+    let users = [app.pseudonymizer().await?.pseudonym(&user)];
     // Goes on when the client goes away: an erasure that was begun is to end.
     let erasing = tokio::spawn(async move { erase::audited(&app.store, &app.eraser, caller.into(), &users).await });
     let erased = erasing.await.map_err(|error| Error::Internal(error.into()))??;

@@ -84,13 +84,19 @@ impl App {
         Ok(Self {
             reader: Reader::new(store, numbers, deadline),
             store: store.clone(),
-            pseudonymizer: Pseudonymizer::new(config.privacy.secret.expose().as_bytes()),
+            pseudonymizer: config.privacy.pseudonymizer(),
             eraser: Eraser::new(store, config),
             retention: config.retention.clone(),
             max_body_bytes: config.api.max_body_bytes,
             targets_grace_ms: config.targets.grace_ms,
             collector: Arc::new(Collector::new(config, metrics)?),
         })
+    }
+
+    /// For what is stored or erased under pseudonyms: refused where the secret was rotated since this process began.
+    async fn pseudonymizer(&self) -> Result<&Pseudonymizer, Error> {
+        secret::check(&self.store, &self.pseudonymizer).await?;
+        Ok(&self.pseudonymizer)
     }
 
     /// The system of a path.
@@ -202,7 +208,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         .wait(Duration::from_millis(config.clickhouse.connect_timeout_ms))
         .await?;
     migrate::check(&store, &config).await?;
-    secret::check(&store, &config).await?;
+    secret::check(&store, &config.privacy.pseudonymizer()).await?;
     let listener = ops::bind(config.api.listen).await?;
     let ops_listener = ops::bind(config.ops.listen).await?;
     let metrics = Arc::new(Metrics::default());

@@ -3,11 +3,14 @@
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
+use jiff::civil::Date;
+use serde::Serialize;
 
 use super::App;
 use super::error::Error;
 use super::params::{FilterParams, Parameters, SystemParam, SystemPath, WindowParams, refuse_unknown};
 use super::reply::Reply;
+use super::table::Table;
 use crate::measure::stickiness::{self, Stickiness};
 
 /// Stickiness: of those active in 28 days, the share active on a working day.
@@ -43,5 +46,41 @@ pub async fn get_stickiness(
     let window = parameters.window(&system, app.retention.user_months)?;
     parameters.finish()?;
     refuse_unknown(&app, &system, &filter).await?;
-    reply.document(&stickiness::ask(&app.reader, system, window, filter).await?)
+    reply.table(&stickiness::ask(&app.reader, system, window, filter).await?)
+}
+
+/// A working day, or the mean of all that have a ratio.
+#[derive(Serialize)]
+pub struct Row {
+    day: Option<Date>,
+    is_total: bool,
+    dau: Option<u64>,
+    mau: Option<u64>,
+    ratio: Option<f64>,
+    suppressed: bool,
+}
+
+impl Table for Stickiness {
+    const COLUMNS: &'static [&'static str] = &["day", "is_total", "dau", "mau", "ratio", "suppressed"];
+    type Row<'t> = Row;
+
+    fn rows(&self) -> impl Iterator<Item = Row> {
+        let days = self.days.iter().map(|day| Row {
+            day: Some(day.day),
+            is_total: false,
+            dau: day.dau,
+            mau: day.mau,
+            ratio: day.ratio,
+            suppressed: self.suppressed,
+        });
+        let total = Row {
+            day: None,
+            is_total: true,
+            dau: None,
+            mau: None,
+            ratio: self.stickiness,
+            suppressed: self.suppressed,
+        };
+        days.chain([total])
+    }
 }

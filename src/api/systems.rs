@@ -225,7 +225,7 @@ pub async fn put_roster(
         None => None,
     };
     // A roster of a hundred thousand lines keeps a core busy for a while: not one of those that answer requests.
-    let pseudonymizer = app.pseudonymizer.clone();
+    let pseudonymizer = app.pseudonymizer().await?.clone();
     let parsed = tokio::task::spawn_blocking(move || {
         let context = Context {
             pseudonymizer: &pseudonymizer,

@@ -7,15 +7,17 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use jiff::ToSpan;
+use serde::Serialize;
 
 use super::App;
 use super::error::Error;
 use super::params::{Parameters, SystemParam, SystemPath, WindowParams};
 use super::reply::Reply;
 use super::systems::{new_system_name, table_format};
+use super::table::{Table, Text};
 use crate::access::Caller;
 use crate::access::audit::{self, Action};
-use crate::measure::training::{self, Training};
+use crate::measure::training::{self, Training, TrainingEffect};
 use crate::training::{Trainings, TrainingsImported};
 
 /// Who was trained on which day: CSV with the columns user_id and trained_on, or JSON with them as keys. Replaces the trainings in force;
@@ -44,7 +46,7 @@ pub async fn put_training(
     let name = new_system_name(system)?;
     let format = table_format(&headers)?;
     let text = app.text(body)?;
-    let pseudonymizer = app.pseudonymizer.clone();
+    let pseudonymizer = app.pseudonymizer().await?.clone();
     // As with a roster: not on a core that answers requests.
     let parsed = tokio::task::spawn_blocking(move || Trainings::parse(&text, format, "the body", &pseudonymizer));
     let trainings = parsed.await.map_err(|error| Error::Internal(error.into()))??;
@@ -98,5 +100,52 @@ pub async fn get_training(
     judged.yesterday = system.yesterday.saturating_sub(28.days());
     let window = parameters.window(&judged, app.retention.user_months)?;
     parameters.finish()?;
-    reply.document(&training::ask(&app.reader, system, window).await?)
+    reply.table(&training::ask(&app.reader, system, window).await?)
+}
+
+#[derive(Serialize)]
+pub struct Row<'t> {
+    role: Option<Text<'t>>,
+    is_total: bool,
+    trained: Option<u64>,
+    trained_change: Option<f64>,
+    untrained_change: Option<f64>,
+    effect: Option<f64>,
+    interval_low: Option<f64>,
+    interval_high: Option<f64>,
+    suppressed: bool,
+}
+
+impl Table for Training {
+    const COLUMNS: &'static [&'static str] = &[
+        "role",
+        "is_total",
+        "trained",
+        "trained_change",
+        "untrained_change",
+        "effect",
+        "interval_low",
+        "interval_high",
+        "suppressed",
+    ];
+    type Row<'t> = Row<'t>;
+
+    fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+        let roles = self.roles.iter().map(|of| row(Some(&of.role), &of.effect));
+        roles.chain([row(None, &self.total)])
+    }
+}
+
+fn row<'t>(role: Option<&'t str>, effect: &TrainingEffect) -> Row<'t> {
+    Row {
+        role: role.map(Text),
+        is_total: role.is_none(),
+        trained: effect.trained,
+        trained_change: effect.trained_change,
+        untrained_change: effect.untrained_change,
+        effect: effect.effect,
+        interval_low: effect.interval.map(|interval| interval.low),
+        interval_high: effect.interval.map(|interval| interval.high),
+        suppressed: effect.suppressed,
+    }
 }

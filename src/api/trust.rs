@@ -4,13 +4,16 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::Serialize;
 
 use super::App;
 use super::error::Error;
 use super::params::{Parameters, SystemParam, SystemPath, WindowParams};
 use super::reply::Reply;
+use super::table::Table;
 use crate::measure::completeness::{self, Completeness};
-use crate::measure::revisions::{self, Revisions};
+use crate::measure::revisions::{self, Change, Month, Revisions};
 
 /// Completeness: the share of the expected events that arrived, and which sources are stalled.
 #[utoipa::path(
@@ -69,5 +72,50 @@ pub async fn get_revisions(
     let system = app.system(system).await?;
     let window = parameters.window(&system, app.retention.aggregate_months)?;
     parameters.finish()?;
-    reply.document(&revisions::ask(&app.reader, system, window, Timestamp::now()).await?)
+    reply.table(&revisions::ask(&app.reader, system, window, Timestamp::now()).await?)
+}
+
+/// A change of a month. A month that nothing changed has one row, without a change.
+#[derive(Serialize)]
+pub struct Row {
+    month: Date,
+    provisional: bool,
+    revision: u64,
+    changed_at: Option<Timestamp>,
+    late_events: Option<u64>,
+    definition: Option<bool>,
+    roster: Option<bool>,
+}
+
+impl Table for Revisions {
+    const COLUMNS: &'static [&'static str] = &[
+        "month",
+        "provisional",
+        "revision",
+        "changed_at",
+        "late_events",
+        "definition",
+        "roster",
+    ];
+    type Row<'t> = Row;
+
+    fn rows(&self) -> impl Iterator<Item = Row> {
+        self.months.iter().flat_map(|month| {
+            let unchanged = month.changes.is_empty().then(|| row(month, None));
+            let changed = month.changes.iter().map(|change| row(month, Some(change)));
+            changed.chain(unchanged)
+        })
+    }
+}
+
+fn row(month: &Month, change: Option<&Change>) -> Row {
+    Row {
+        month: month.month,
+        provisional: month.provisional,
+        revision: month.revision,
+        changed_at: change.map(|change| change.changed_at),
+        late_events: change.map(|change| change.late_events),
+        definition: change.map(|change| change.definition),
+        roster: change.map(|change| change.roster),
+    }
 }

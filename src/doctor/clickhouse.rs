@@ -58,7 +58,7 @@ pub async fn examine(config: &Config, findings: &mut Findings) {
     findings.note(
         "pseudonyms",
         "give this process the secret that the others have, in privacy.secret or in the file that privacy.secret_file names",
-        secret::is_known(&store, config).await.map(|known| {
+        secret::is_known(&store, &config.privacy.pseudonymizer()).await.map(|known| {
             let told = if known { "made with this secret" } else { "there are none yet" };
             told.to_owned()
         }),

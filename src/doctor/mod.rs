@@ -104,7 +104,7 @@ async fn examine(mut config: Config) -> Findings {
         told.map_err(|error| error.clone().into()),
     );
     // Told already; the rest is looked at all the same.
-    config.privacy.secret = secret.unwrap_or_else(|_| Secret::new(" ".repeat(32)));
+    config.privacy.secret = secret.unwrap_or_else(|_| Secret::new("-".repeat(32)));
     findings.note(
         "data directory",
         "make room on that disk: Kafka and ClickHouse of `uptake up` write there",

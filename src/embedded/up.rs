@@ -25,8 +25,9 @@ use crate::error::BadInput;
 use crate::ingest;
 use crate::metrics::Metrics;
 use crate::ops;
+use crate::rotate;
 use crate::simulate;
-use crate::store::{Store, migrate};
+use crate::store::{Store, migrate, rotation};
 use crate::targets;
 
 use super::Child;
@@ -75,6 +76,10 @@ pub async fn run(config: Config, args: Args, shutdown: CancellationToken) -> any
         make_secret(&config)?;
         let config = children.addressed(config).resolve()?;
         migrate::run(config.clone()).await?;
+        let store = Store::new(&config.clickhouse);
+        if rotation::is_due(&store, &config.privacy.pseudonymizer()).await? {
+            rotate::rotate(&store, &config).await?;
+        }
         serve(config, [api_listener, ops_listener], &mut children, begun, &shutdown).await
     };
     let outcome = services.await;

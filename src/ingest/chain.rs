@@ -19,7 +19,6 @@ use super::zones::Zones;
 use crate::config::Config;
 use crate::event::{Event, Reject, TimeRange};
 use crate::metrics::{IngestMetrics, ReasonLabel};
-use crate::pseudonym::Pseudonymizer;
 use crate::store::erasure::Tombstones;
 
 /// So many messages are decoded before the first of them is looked for among the repeats.
@@ -45,7 +44,7 @@ impl Chain {
     pub fn new(config: Arc<Config>, metrics: IngestMetrics, shared: &Shared) -> Self {
         let (zones, mut tombstones) = (shared.zones.clone(), shared.tombstones.clone());
         let erased = tombstones.borrow_and_update().clone();
-        let pseudonymizer = Pseudonymizer::new(config.privacy.secret.expose().as_bytes());
+        let pseudonymizer = config.privacy.pseudonymizer();
         let batch = Batch::new(zones.borrow().clone(), now_ms(), Room::default());
         Self {
             config,

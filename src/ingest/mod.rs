@@ -80,7 +80,7 @@ pub async fn work(
         .wait(Duration::from_millis(config.clickhouse.connect_timeout_ms))
         .await?;
     migrate::check(&store, &config).await?;
-    secret::check(&store, &config).await?;
+    secret::check(&store, &config.privacy.pseudonymizer()).await?;
     preflight::check(&store).await?;
     topics::wait_for_access(&config.kafka).await?;
 

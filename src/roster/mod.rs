@@ -193,14 +193,15 @@ async fn import(config: &Config, system: &str, text: &str, format: Format, origi
     store
         .wait(Duration::from_millis(config.clickhouse.connect_timeout_ms))
         .await?;
-    secret::check(&store, config).await?;
+    let pseudonymizer = &config.privacy.pseudonymizer();
+    secret::check(&store, pseudonymizer).await?;
     let phases = store
         .system(system)
         .await?
         .map(|system| system.phase_ids())
         .transpose()?;
     let context = Context {
-        pseudonymizer: &Pseudonymizer::new(config.privacy.secret.expose().as_bytes()),
+        pseudonymizer,
         phases: phases.as_deref(),
     };
     let roster = Roster::parse(text, format, origin, &context).map_err(BadInput::from)?;

@@ -11,6 +11,7 @@ pub mod reader;
 pub mod rebuild;
 pub mod retries;
 pub mod rollups;
+pub mod rotation;
 pub mod secret;
 pub mod systems;
 pub mod targets;

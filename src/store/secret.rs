@@ -5,7 +5,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Store;
-use crate::config::Config;
 use crate::error::BadInput;
 use crate::pseudonym::Pseudonymizer;
 
@@ -16,38 +15,73 @@ struct Key {
     since: i64,
 }
 
+/// How a secret stands to the pseudonyms that are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// There are none yet.
+    Unused,
+    /// They were made with it.
+    Same,
+    /// They were made with the lines before its last one: a rotation that has not begun.
+    Rotated,
+    /// Some were made with it and some with the lines before its last one: a rotation that was cut off.
+    HalfRotated,
+    /// They were made with another one, since then.
+    Other(Timestamp),
+}
+
 /// Refuses a secret that is not the one that pseudonyms were made with before. The first one that is used is that of the installation.
-pub async fn check(store: &Store, config: &Config) -> anyhow::Result<()> {
-    if is_known(store, config).await? {
-        return Ok(());
+pub async fn check(store: &Store, key: &Pseudonymizer) -> anyhow::Result<()> {
+    if !is_known(store, key).await? {
+        remember(store, key).await?;
     }
-    let client = store.client().clone().with_setting("async_insert", "0");
-    let mut insert = client.insert::<Key>("pseudonym_keys").await?;
-    insert
-        .write(&Key {
-            fingerprint: fingerprint(config),
-            since: Timestamp::now().as_millisecond(),
-        })
-        .await?;
-    Ok(insert.end().await?)
+    Ok(())
 }
 
 /// Whether the secret is that of the installation; false where it has none yet.
-pub async fn is_known(store: &Store, config: &Config) -> anyhow::Result<bool> {
-    let sql = "SELECT fingerprint, since FROM pseudonym_keys ORDER BY since";
-    let known: Vec<Key> = store.client().query(sql).fetch_all().await?;
-    let fingerprint = fingerprint(config);
-    let Some(other) = known.iter().find(|key| key.fingerprint != fingerprint) else {
-        return Ok(!known.is_empty());
+pub async fn is_known(store: &Store, key: &Pseudonymizer) -> anyhow::Result<bool> {
+    let database = store.database();
+    let refused = match standing(store, key).await? {
+        Standing::Unused => return Ok(false),
+        Standing::Same => return Ok(true),
+        Standing::Rotated => format!(
+            "the pseudonyms of database {database} were made without its last line; `uptake rotate-secret` makes them anew"
+        ),
+        Standing::HalfRotated => {
+            format!("its rotation in database {database} was cut off; `uptake rotate-secret` ends it")
+        }
+        Standing::Other(since) => format!(
+            "expected the one by which database {database} has known its users since {since}; under another each would be a new user"
+        ),
     };
-    let message = format!(
-        "privacy.secret: expected the one by which database {} has known its users since {}; under another each would be a new user",
-        store.database(),
-        Timestamp::from_millisecond(other.since)?
-    );
-    Err(BadInput::new(message).into())
+    Err(BadInput::new(format!("privacy.secret: {refused}")).into())
 }
 
-fn fingerprint(config: &Config) -> [u8; 16] {
-    Pseudonymizer::new(config.privacy.secret.expose().as_bytes()).fingerprint()
+pub async fn standing(store: &Store, key: &Pseudonymizer) -> anyhow::Result<Standing> {
+    let sql = "SELECT fingerprint, since FROM pseudonym_keys ORDER BY since";
+    let known: Vec<Key> = store.client().query(sql).fetch_all().await?;
+    let before = key.before_rotation().map(|before| before.fingerprint());
+    let is = |fingerprint: [u8; 16]| known.iter().any(|key| key.fingerprint == fingerprint);
+    let neither = |known: &&Key| known.fingerprint != key.fingerprint() && Some(known.fingerprint) != before;
+    Ok(match known.iter().find(neither) {
+        Some(other) => Standing::Other(Timestamp::from_millisecond(other.since)?),
+        None => match (is(key.fingerprint()), before.is_some_and(is)) {
+            (false, false) => Standing::Unused,
+            (true, false) => Standing::Same,
+            (false, true) => Standing::Rotated,
+            (true, true) => Standing::HalfRotated,
+        },
+    })
+}
+
+/// From now on the installation knows this secret; beside another one nobody is let in.
+pub(super) async fn remember(store: &Store, key: &Pseudonymizer) -> anyhow::Result<()> {
+    let client = store.client().clone().with_setting("async_insert", "0");
+    let mut insert = client.insert::<Key>("pseudonym_keys").await?;
+    let row = Key {
+        fingerprint: key.fingerprint(),
+        since: Timestamp::now().as_millisecond(),
+    };
+    insert.write(&row).await?;
+    Ok(insert.end().await?)
 }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use uptake::config::Config;
-use uptake::pseudonym::Pseudonymizer;
 use uptake::store::Store;
 
 use crate::common::differences::Differences;
@@ -80,7 +79,7 @@ impl Differences {
     }
 
     pub async fn of_rollups(&mut self, config: &Config, store: &Store, truth: &Truth) -> anyhow::Result<()> {
-        let names = Pseudonymizer::new(config.privacy.secret.expose().as_bytes());
+        let names = config.privacy.pseudonymizer();
         let rollups = [
             ("day_users", DAY_USERS, truth.day_users(&names)),
             ("hour_users", HOUR_USERS, truth.hour_users(&names)),

@@ -5,7 +5,6 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
-use uptake::pseudonym::Pseudonymizer;
 
 use crate::access::run;
 use crate::api::Api;
@@ -21,16 +20,16 @@ features: [{key: finance.invoice.approve, title: Approve, released: 2026-01-01}]
 ";
 
 /// Twelve persons who clicked three times each yesterday, on the roster for a year, with a worker.
-struct Scene {
-    api: Api,
-    worker: Option<Worker>,
+pub struct Scene {
+    pub api: Api,
+    pub worker: Option<Worker>,
     /// An hour of yesterday.
-    time: Timestamp,
-    messages: i64,
+    pub time: Timestamp,
+    pub messages: i64,
 }
 
 impl Scene {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let fixture = Fixture::new().await;
         let api = Api::serve(fixture).await;
         let put = api.put("/systems/erp", "application/yaml", DEFINITION).await;
@@ -56,7 +55,7 @@ impl Scene {
         scene
     }
 
-    async fn import_roster(&self) {
+    pub async fn import_roster(&self) {
         let rows: String = (1..=12)
             .map(|user| format!("u-{user},person,Sales,clerk,,,,2026-01-01,\n"))
             .collect();
@@ -68,18 +67,18 @@ impl Scene {
         assert_eq!(put.0, 200, "{}", put.1);
     }
 
-    async fn click(&mut self, user: &str, time: Timestamp) {
+    pub async fn click(&mut self, user: &str, time: Timestamp) {
         let id = self.messages;
         self.api.fixture.produce(user, click(id, user, time)).await;
         self.messages += 1;
     }
 
-    async fn done(&self) {
+    pub async fn done(&self) {
         eventually_committed(&self.api.fixture, self.messages).await;
     }
 
     /// Everything that is counted of yesterday.
-    async fn totals(&self) -> Value {
+    pub async fn totals(&self) -> Value {
         let day = self.time.to_zoned_datetime(TimeZone::UTC).date();
         let window = format!("from={day}&to={}", day.tomorrow().unwrap());
         let mut totals = Vec::new();
@@ -111,14 +110,13 @@ impl Scene {
     }
 
     /// In how many rows of which tables somebody stands: every table with a user is asked.
-    async fn rows_of(&self, user: &str) -> Vec<(String, u64)> {
+    pub async fn rows_of(&self, user: &str) -> Vec<(String, u64)> {
         let store = &self.api.fixture.store;
         let tables = "SELECT DISTINCT table FROM system.columns WHERE database = currentDatabase() AND name = 'user' \
             AND table IN (SELECT name FROM system.tables WHERE database = currentDatabase() AND endsWith(engine, 'MergeTree'))";
         let tables: Vec<String> = store.client().query(tables).fetch_all().await.unwrap();
         assert!(tables.len() >= 7, "{tables:?}");
-        let key = self.api.fixture.config.privacy.secret.expose().as_bytes();
-        let pseudonym = Pseudonymizer::new(key).pseudonym(user);
+        let pseudonym = self.api.fixture.config.privacy.pseudonymizer().pseudonym(user);
         let mut found = Vec::new();
         for table in tables {
             let sql = format!("SELECT count() FROM {table} WHERE lower(hex(user)) = '{pseudonym}'");
@@ -131,7 +129,7 @@ impl Scene {
         found
     }
 
-    async fn delete(&self, user: &str) -> Value {
+    pub async fn delete(&self, user: &str) -> Value {
         let request = self.api.http.delete(format!("{}/api/v1/users/{user}", self.api.url));
         let (status, body) = self.api.send(request).await;
         assert_eq!(status, 200, "{body}");
@@ -139,7 +137,7 @@ impl Scene {
     }
 
     /// The day is as the raw events have it.
-    async fn assert_reconciled(&self) {
+    pub async fn assert_reconciled(&self) {
         let from = self.time.to_zoned_datetime(TimeZone::UTC).date().to_string();
         let mut program = self.api.fixture.program();
         program.args(["reconcile", "--system", "erp", "--from", &from]);
@@ -207,7 +205,7 @@ async fn the_command_erases_many_and_an_erasure_that_was_cut_off_is_taken_up() {
     let before = scene.totals().await;
     let fixture = &scene.api.fixture;
     // As if the one before had been killed after it moved the rows of u-3, and before it removed them.
-    let pseudonymizer = Pseudonymizer::new(fixture.config.privacy.secret.expose().as_bytes());
+    let pseudonymizer = fixture.config.privacy.pseudonymizer();
     let user = pseudonymizer.pseudonym("u-3");
     let tombstone: String = pseudonymizer
         .tombstone(user)
@@ -323,8 +321,7 @@ async fn every_table_is_kept_as_long_as_docs_privacy_says() {
 #[tokio::test]
 async fn who_stands_behind_a_pseudonym_is_told_only_where_allowed_and_with_a_reason() {
     let fixture = Fixture::new().await;
-    let key = fixture.config.privacy.secret.expose().as_bytes();
-    let pseudonym = Pseudonymizer::new(key).pseudonym("u-04").to_string();
+    let pseudonym = fixture.config.privacy.pseudonymizer().pseudonym("u-04").to_string();
     let ids = "docs/example/crm-roster.csv";
     let identify = |allowed: &str, reason: &str, pseudonym: &str| {
         let mut program = fixture.program();

@@ -10,7 +10,6 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 use uptake::calendar::Zone;
-use uptake::pseudonym::Pseudonymizer;
 use uptake::store::ordinals::Ordinals;
 
 use crate::api::{Api, as_read};
@@ -181,7 +180,7 @@ async fn company_of(events: Vec<Event>) -> Api {
     .await;
     assert_eq!(api.put("/systems/erp", "application/yaml", DEFINITION).await.0, 200);
     assert_eq!(api.put("/systems/erp/roster", "text/csv", ROSTER).await.0, 200);
-    let pseudonymizer = Pseudonymizer::new(crate::harness::config().privacy.secret.expose().as_bytes());
+    let pseudonymizer = crate::harness::config().privacy.pseudonymizer();
     let users = events.iter().map(|event| pseudonymizer.pseudonym(&event.user));
     let ordinals = Ordinals::new(&api.fixture.store).resolve(users).await.unwrap();
     let zone = Zone::named("Asia/Shanghai").unwrap();

@@ -35,6 +35,7 @@ mod reader;
 mod reconcile;
 mod reference;
 mod rejected;
+mod rotation;
 mod rows;
 mod secret;
 mod simulate;

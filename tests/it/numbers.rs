@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use uptake::calendar::Zone;
 use uptake::definition::Dimension;
-use uptake::pseudonym::{Pseudonym, Pseudonymizer};
+use uptake::pseudonym::Pseudonym;
 use uptake::store::numbers::{Numbers, Shape};
 use uptake::store::ordinals::Ordinals;
 use uptake::store::systems::wait_until_seen;
@@ -117,7 +117,7 @@ async fn company() -> Api {
     .await;
     assert_eq!(api.put("/systems/erp", "application/yaml", DEFINITION).await.0, 200);
     assert_eq!(api.put("/systems/erp/roster", "text/csv", ROSTER).await.0, 200);
-    let pseudonymizer = Pseudonymizer::new(crate::harness::config().privacy.secret.expose().as_bytes());
+    let pseudonymizer = crate::harness::config().privacy.pseudonymizer();
     let users = CLICKS
         .iter()
         .map(|click| click.0)

@@ -2,7 +2,7 @@
 //! `docs/metrics.md` shows the same figures. Days are those of Asia/Shanghai; 28 October 2026 is a Wednesday.
 
 use serde_json::{Value, json};
-use uptake::pseudonym::{Pseudonym, Pseudonymizer};
+use uptake::pseudonym::Pseudonym;
 use uptake::store::ordinals::Ordinals;
 
 use crate::api::{Api, as_read};
@@ -48,7 +48,7 @@ const CLICKS: &[(&str, &str)] = &[
 ];
 
 fn pseudonym(user: &str) -> Pseudonym {
-    Pseudonymizer::new(crate::harness::config().privacy.secret.expose().as_bytes()).pseudonym(user)
+    crate::harness::config().privacy.pseudonymizer().pseudonym(user)
 }
 
 /// One event for each user and day, at 10 in the morning.

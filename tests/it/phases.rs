@@ -6,7 +6,6 @@ use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 use uptake::calendar::Zone;
-use uptake::pseudonym::Pseudonymizer;
 use uptake::store::ordinals::Ordinals;
 
 use crate::api::Api;
@@ -75,7 +74,7 @@ async fn company(roster: &str) -> Api {
 }
 
 async fn store(api: &Api, events: &[Stored<'_>]) {
-    let pseudonymizer = Pseudonymizer::new(crate::harness::config().privacy.secret.expose().as_bytes());
+    let pseudonymizer = crate::harness::config().privacy.pseudonymizer();
     let pseudonyms = events.iter().map(|event| pseudonymizer.pseudonym(event.user));
     let ordinals = Ordinals::new(&api.fixture.store).resolve(pseudonyms).await.unwrap();
     let zone = Zone::named("Asia/Shanghai").unwrap();

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use reqwest::header::ACCEPT;
 use serde_json::{Value, json};
-use uptake::pseudonym::Pseudonymizer;
 use uptake::store::ordinals::Ordinals;
 
 use crate::access::create_token;
@@ -58,7 +57,7 @@ async fn company(authentication: bool) -> Api {
     .await;
     let mut roster = "user_id,kind,unit,role,tier,site,phase,entitled_from,entitled_to\n".to_owned();
     let mut active = Vec::new();
-    let pseudonymizer = Pseudonymizer::new(crate::harness::config().privacy.secret.expose().as_bytes());
+    let pseudonymizer = crate::harness::config().privacy.pseudonymizer();
     for ([unit, role, tier], people) in PLACES {
         for n in 0..people {
             let user = format!("{unit}-{role}-{tier}-{n}");

@@ -6,7 +6,6 @@ use jiff::civil::{Date, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
-use uptake::pseudonym::Pseudonymizer;
 use uptake::store::ordinals::Ordinals;
 use uptake::targets::Evaluator;
 
@@ -105,7 +104,7 @@ pub fn click(user: &str, day: i64) -> Did<'_> {
 }
 
 pub async fn store(api: &Api, events: &[Did<'_>]) {
-    let pseudonymizer = Pseudonymizer::new(config().privacy.secret.expose().as_bytes());
+    let pseudonymizer = config().privacy.pseudonymizer();
     let pseudonyms = events.iter().map(|event| pseudonymizer.pseudonym(event.user));
     let ordinals = Ordinals::new(&api.fixture.store).resolve(pseudonyms).await.unwrap();
     let row = |event: &Did| {

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use tokio_util::sync::CancellationToken;
-use uptake::pseudonym::Pseudonymizer;
 
 use crate::Outcome;
 use crate::common::differences::Differences;
@@ -236,7 +235,7 @@ impl Act {
         repair(&self.installation)?;
         let Installation { config, store, .. } = &self.installation;
         let events = self.load.acknowledged.get();
-        let names = Pseudonymizer::new(config.privacy.secret.expose().as_bytes());
+        let names = config.privacy.pseudonymizer();
         let truth = Truth::of(self.load.events, events, &names);
         let differences = Differences::of(store, &truth, self.load.to_refuse.get()).await?;
         println!(

@@ -118,7 +118,7 @@ impl Eraser {
         let batch_age = Duration::from_millis(config.ingest.batch_age_ms);
         Self {
             store: store.clone(),
-            pseudonymizer: Pseudonymizer::new(config.privacy.secret.expose().as_bytes()),
+            pseudonymizer: config.privacy.pseudonymizer(),
             workers_learn: WORKERS_LEARN + 2 * batch_age,
             turn: Arc::default(),
         }
