@@ -27,7 +27,7 @@ use crate::metrics::Metrics;
 use crate::ops;
 use crate::rotate;
 use crate::simulate;
-use crate::store::{Store, migrate, rotation};
+use crate::store::{Store, migrate, rotation, secret};
 use crate::targets;
 
 use super::Child;
@@ -76,10 +76,11 @@ pub async fn run(config: Config, args: Args, shutdown: CancellationToken) -> any
         make_secret(&config)?;
         let config = children.addressed(config).resolve()?;
         migrate::run(config.clone()).await?;
-        let store = Store::new(&config.clickhouse);
-        if rotation::is_due(&store, &config.privacy.pseudonymizer()).await? {
+        let (store, key) = (Store::new(&config.clickhouse), config.privacy.pseudonymizer());
+        if rotation::is_due(&store, &key).await? {
             rotate::rotate(&store, &config).await?;
         }
+        secret::check(&store, &key).await?;
         serve(config, [api_listener, ops_listener], &mut children, begun, &shutdown).await
     };
     let outcome = services.await;
