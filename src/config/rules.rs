@@ -13,42 +13,53 @@ impl Config {
         self.clickhouse.validate()?;
         self.api.validate()?;
         self.targets.validate()?;
+        self.validate_privacy()?;
+        self.validate_ingest()?;
+        self.validate_positive()?;
+        self.validate_retention()?;
+        self.validate_collector_and_topics()
+    }
+
+    fn validate_privacy(&self) -> Result<(), BadInput> {
         let p = &self.privacy;
-        let i = &self.ingest;
-        let refuse = |key: &str, value: &dyn fmt::Display, expected: &str| {
-            Err(BadInput::new(format!(
-                "configuration: {key} = {value}: expected {expected}"
-            )))
-        };
         if p.min_group_size < 5 && !p.allow_small_groups {
             return refuse(
                 "privacy.min_group_size",
-                &p.min_group_size,
+                p.min_group_size,
                 "at least 5 (smaller groups make persons recognisable; set privacy.allow_small_groups = true to do it all the same)",
             );
         }
         if !p.secret.is_empty() && pseudonym_key(p.secret.expose()).is_none() {
-            return refuse("privacy.secret", &"(secret)", KEY_EXPECTED);
+            return refuse("privacy.secret", "(secret)", KEY_EXPECTED);
         }
+        Ok(())
+    }
+
+    fn validate_ingest(&self) -> Result<(), BadInput> {
+        let i = &self.ingest;
         if i.drain_timeout_ms >= self.kafka.silence_limit_ms() {
             return refuse(
                 "ingest.drain_timeout_ms",
-                &i.drain_timeout_ms,
+                i.drain_timeout_ms,
                 "less than 4/5 of kafka.session_timeout_ms",
             );
         }
         if i.identity_memory / 2 < i.batch_rows {
             return refuse(
                 "ingest.identity_memory",
-                &i.identity_memory,
+                i.identity_memory,
                 "at least twice ingest.batch_rows, so that what a killed worker had inserted is recognised",
             );
         }
+        Ok(())
+    }
+
+    fn validate_positive(&self) -> Result<(), BadInput> {
         for (key, value) in [
-            ("ingest.batch_rows", i.batch_rows),
-            ("ingest.batch_bytes", i.batch_bytes),
-            ("ingest.identity_memory", i.identity_memory),
-            ("ingest.max_event_bytes", i.max_event_bytes),
+            ("ingest.batch_rows", self.ingest.batch_rows),
+            ("ingest.batch_bytes", self.ingest.batch_bytes),
+            ("ingest.identity_memory", self.ingest.identity_memory),
+            ("ingest.max_event_bytes", self.ingest.max_event_bytes),
             ("reconcile.days_per_run", self.reconcile.days_per_run),
             ("targets.interval_ms", self.targets.interval_ms as usize),
             ("targets.webhook.timeout_ms", self.targets.webhook.timeout_ms as usize),
@@ -63,30 +74,38 @@ impl Config {
             ("retention.audit_months", self.retention.audit_months as usize),
         ] {
             if value == 0 {
-                return refuse(key, &value, "at least 1");
+                return refuse(key, value, "at least 1");
             }
         }
+        Ok(())
+    }
+
+    fn validate_retention(&self) -> Result<(), BadInput> {
         let user_days = self.retention.user_months.saturating_mul(28);
         // Beyond that a day of today plus the term is more than a Date of ClickHouse holds, and would be deleted at once.
         if self.retention.aggregate_months > 1_200 {
             return refuse(
                 "retention.aggregate_months",
-                &self.retention.aggregate_months,
+                self.retention.aggregate_months,
                 "at most 1200",
             );
         }
         if user_days < self.retention.raw_days || self.retention.aggregate_months < self.retention.user_months {
             return refuse(
                 "retention.user_months",
-                &self.retention.user_months,
+                self.retention.user_months,
                 "at least as long as retention.raw_days, and at most retention.aggregate_months",
             );
         }
+        Ok(())
+    }
+
+    fn validate_collector_and_topics(&self) -> Result<(), BadInput> {
         let queue = self.collector.max_body_bytes..=u32::MAX as usize;
         if !queue.contains(&self.collector.queue_bytes) {
             return refuse(
                 "collector.queue_bytes",
-                &self.collector.queue_bytes,
+                self.collector.queue_bytes,
                 "at least collector.max_body_bytes and less than 4 GiB",
             );
         }
@@ -99,6 +118,12 @@ impl Config {
         }
         Ok(())
     }
+}
+
+fn refuse(key: &str, value: impl fmt::Display, expected: &str) -> Result<(), BadInput> {
+    Err(BadInput::new(format!(
+        "configuration: {key} = {value}: expected {expected}"
+    )))
 }
 
 #[cfg(test)]
