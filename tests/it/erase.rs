@@ -73,6 +73,15 @@ impl Scene {
         self.messages += 1;
     }
 
+    /// All of the topic, by a new consumer group.
+    pub async fn read_again(&mut self) {
+        self.done().await;
+        drop(self.worker.take());
+        self.api.fixture.config.kafka.group_id += ".again";
+        self.worker = Some(Worker::start(&self.api.fixture));
+        self.done().await;
+    }
+
     pub async fn done(&self) {
         eventually_committed(&self.api.fixture, self.messages).await;
     }
@@ -165,11 +174,7 @@ async fn an_erased_person_is_gone_and_what_was_counted_stays_also_when_the_topic
 
     // Late events, and all of the topic again.
     scene.click("u-2", scene.time).await;
-    scene.done().await;
-    drop(scene.worker.take());
-    scene.api.fixture.config.kafka.group_id += ".again";
-    scene.worker = Some(Worker::start(&scene.api.fixture));
-    scene.done().await;
+    scene.read_again().await;
     // Whoever imports the same roster again does not bring the person's past back.
     scene.import_roster().await;
     let traces: Vec<_> = scene.rows_of("u-2").await.into_iter().map(|(table, _)| table).collect();
