@@ -153,9 +153,14 @@ async fn it_is_ready_soon_keeps_its_data_and_leaves_no_process_behind() {
     assert!(Endpoints::of_running(&status.1.data).is_none());
     gone(&children).await;
 
+    // A further line of the secret is rotated to before anything else begins.
+    let secret = format!("{secret}thirty-two characters of the second line\n");
+    std::fs::write(data.join("secret"), &secret).unwrap();
     let again = Up::start(&data).await;
     assert_eq!(again.query("SELECT x FROM uptake.kept").await.unwrap(), "42\n");
     assert_eq!(std::fs::read_to_string(data.join("secret")).unwrap(), secret);
+    let rotated = "SELECT count() FROM uptake.audit WHERE action = 'rotate_secret' AND outcome = 'done'";
+    assert_eq!(again.query(rotated).await.unwrap(), "1\n");
     let children = again.children();
     again.signal("-KILL");
     gone(&children).await;
