@@ -46,6 +46,6 @@ pub async fn create(store: &Store, config: &config::ClickHouse) -> anyhow::Resul
     Ok(())
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -15,6 +15,7 @@ use clickhouse::Row;
 use serde::{Deserialize, Serialize};
 
 use super::Store;
+use super::reader::hex;
 use super::secret::{self, Standing};
 use crate::error::BadInput;
 use crate::pseudonym::Pseudonymizer;
@@ -77,7 +78,7 @@ pub async fn run(store: &Store, key: &Pseudonymizer, mut tell: impl FnMut(&str))
     execute(store, "TRUNCATE TABLE rotating").await?;
     let forget = "ALTER TABLE pseudonym_keys DELETE WHERE fingerprint != unhex({fingerprint:String}) SETTINGS mutations_sync = 2";
     let forget = store.client().query(forget);
-    forget.param("fingerprint", hex(key.fingerprint())).execute().await?;
+    forget.param("fingerprint", hex(&key.fingerprint())).execute().await?;
     Ok(Rotated { users, rows })
 }
 
@@ -87,7 +88,7 @@ async fn begin(store: &Store, key: &Pseudonymizer) -> anyhow::Result<()> {
         return Err(BadInput::new(refused).into());
     }
     if number(store, "SELECT count() FROM erasing").await? > 0 {
-        let refused = "an erasure was cut off: erase the same user again, then rotate the secret";
+        let refused = "an erasure was cut off: with the former secret, erase the same user again, then rotate";
         return Err(BadInput::new(refused).into());
     }
     // Left by one that was cut off before it was remembered.
@@ -148,8 +149,4 @@ async fn execute(store: &Store, sql: &str) -> anyhow::Result<()> {
 
 async fn number(store: &Store, sql: &str) -> anyhow::Result<u64> {
     Ok(store.client().query(sql).fetch_one().await?)
-}
-
-fn hex(bytes: [u8; 16]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
