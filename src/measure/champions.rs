@@ -150,10 +150,10 @@ pub struct Champion {
 
 const USERS_SQL: &str = "\
 WITH
+    {{split}} AS split, -- split
     {{zone}} AS current_zone,
     {{definition}} AS current_definition,
-    {{roster}} AS current_roster,
-    {{split}} AS split
+    {{roster}} AS current_roster
 SELECT lower(hex(champion)) AS user, toUInt64(days) AS active_days, toUInt64(used_features) AS used, toUInt64(expected_features) AS expected,
     used_features / expected_features AS breadth
 FROM

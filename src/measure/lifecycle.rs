@@ -238,7 +238,7 @@ const USERS_SQL: &str = "\
 WITH
     {{zone}} AS current_zone,
     {{roster}} AS current_roster,
-    {{split}} AS split,
+    {{split}} AS split, -- split
     (
         SELECT groupArray((user, first_ordinal))
         FROM
@@ -258,7 +258,7 @@ LEFT JOIN
     SELECT arrayJoin(bitmapToArray(bitmapAnd(day_set, page_set))) AS first_ordinal, max(local_date) AS last_day
     FROM
     (
-        SELECT local_date, bitmapTransform(groupBitmapMergeState(users), split.1, split.2) AS day_set
+        SELECT local_date, {{users of groupBitmapMergeState(users)}} AS day_set
         FROM day_users
         WHERE system = {system:String} AND zone = current_zone AND local_date <= {on:Date} AND activity = 'click'
         GROUP BY local_date

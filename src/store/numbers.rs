@@ -75,39 +75,34 @@ const GROUP: &str = "multiIf({by:String} = 'unit', unit, {by:String} = 'role', r
 /// A view reads with the rights of whoever created it, so that its readers need none on what lies under it.
 const DEFINER: &str = " DEFINER = CURRENT_USER SQL SECURITY DEFINER AS\n";
 
-/// Placeholders of numbers that can be asked about some of the people, how a filter is looked up, and what stands there without one. A lookup
-/// may hold placeholders that stand below it.
+/// Placeholders of numbers that can be asked about some of the people, what a filter makes of them, and what stands there without one. One may
+/// hold placeholders that stand below it.
 const CHOICES: [(&str, &str, &str); 5] = [
     // The ordinals of the persons of the window whom the filter leaves; `current_roster` and `split` are defined before it.
     (
         "{{chosen_set}}",
-        "(SELECT bitmapTransform(groupBitmapState(ordinal), split.1, split.2) FROM {{chosen_people}})",
-        "bitmapBuild(CAST([], 'Array(UInt64)'))",
+        "(SELECT {{users of groupBitmapState(ordinal)}} FROM {{chosen_people}})",
+        "",
     ),
     // Whether `user` is one of them.
-    (
-        "{{is_chosen_user}}",
-        "(NOT {{filtered}} OR user IN (SELECT user FROM {{chosen_people}}))",
-        "1",
-    ),
+    ("{{is_chosen_user}}", "user IN (SELECT user FROM {{chosen_people}})", ""),
     (
         "{{chosen_people}}",
         "(SELECT user, ordinal FROM roster WHERE system = {system:String} AND version = current_roster AND kind = 'person' \
             AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to \
-            AND {{filtered}} AND {{chosen}})",
+            AND {{chosen}})",
         "",
     ),
     // Whether a roster row has, in each dimension that the filter names, one of the values that it gives.
     (
         "{{chosen}}",
-        "(NOT {{filtered}} OR arrayAll((d, v) -> has({filter:Array(Tuple(String, String))}, (d, v)) \
+        "arrayAll((d, v) -> has({filter:Array(Tuple(String, String))}, (d, v)) \
             OR NOT has(tupleElement({filter:Array(Tuple(String, String))}, 1), d), ['unit', 'role', 'tier', 'site', 'phase'], \
-            [toString(unit), toString(role), toString(tier), toString(site), toString(phase)]))",
-        "1",
+            [toString(unit), toString(role), toString(tier), toString(site), toString(phase)])",
+        "",
     ),
-    ("{{filtered}}", FILTERED, "0"),
+    ("{{filtered}}", "1", "0"),
 ];
-const FILTERED: &str = "notEmpty({filter:Array(Tuple(String, String))})";
 
 /// Names under which numbers ask for the part `withheld`, and of which groups.
 const WITHHELD: [(&str, &str); 4] = [
@@ -116,7 +111,11 @@ const WITHHELD: [(&str, &str); 4] = [
     ("withheld_of_roles", "role"),
     ("withheld_of_phases", "phase"),
 ];
-const NONE_WITHHELD: &str = "CAST([], 'Array(Tuple(UInt32, UInt8, String))')";
+
+/// What ends a line that stands only in questions about some of the people, or where any user has several ordinals: elsewhere ClickHouse need
+/// not analyse it.
+const ONLY_FILTERED: &str = " -- filtered";
+const ONLY_SPLIT: &str = " -- split";
 
 /// Parts that are simpler, and half the work, where no day of the system was counted under two zones and no user has several ordinals.
 const OF_WHOLE_DAYS: [(&str, &str); 2] = [
@@ -128,14 +127,13 @@ const OF_WHOLE_DAYS: [(&str, &str); 2] = [
     (
         "{{user_day_clicks}}",
         "(SELECT feature, clicks AS day_clicks FROM feature_days FINAL WHERE system = {system:String} AND zone = current_zone \
-            AND local_date >= {from:Date} AND local_date < {to:Date} AND {{is_chosen_user}})",
+            AND local_date >= {from:Date} AND local_date < {to:Date}\n AND {{is_chosen_user}} -- filtered\n)",
     ),
 ];
 
 /// The ordinals of users who have several, and the one that each of them counts as.
 const SPLIT: &str = "(SELECT (groupArray(ordinal), groupArray(first)) FROM \
     (SELECT ordinal, min(ordinal) OVER (PARTITION BY user) AS first FROM split_users FINAL))";
-const NO_SPLIT: &str = "(CAST([], 'Array(UInt64)'), CAST([], 'Array(UInt64)'))";
 
 /// What the text of a question depends on.
 #[derive(Debug, Clone, Copy)]
@@ -182,17 +180,16 @@ impl Numbers {
         Ok(Self { texts, parts })
     }
 
-    /// Name and `CREATE OR REPLACE VIEW` of each.
+    /// Name and `CREATE OR REPLACE VIEW` of each: of everybody, whatever there is of split users and rebuilt days.
     pub fn views(&self) -> impl Iterator<Item = (&'static str, String)> {
-        self.texts.iter().map(|(name, text)| {
-            let text = self.parts.iter().fold(text.clone(), fill);
-            let text = sets(text, true, |set| {
-                format!("if({FILTERED}, bitmapAnd({set}, chosen_set), {set})")
-            });
-            let text = CHOICES
-                .iter()
-                .fold(text, |text, (placeholder, lookup, _)| text.replace(placeholder, lookup));
-            let text = text.replace("{{group}}", GROUP).replace("{{split}}", SPLIT);
+        let shape = Shape {
+            by: Dimension::None,
+            filtered: false,
+            split: true,
+            rebuilt: true,
+        };
+        self.texts.iter().map(move |(name, text)| {
+            let text = self.rendered(standing(text, shape), shape, GROUP);
             let text = text.replacen(" AS\n", DEFINER, 1);
             let look_up =
                 |text: String, (placeholder, lookup, _): &(&str, &str, &str)| text.replace(placeholder, lookup);
@@ -200,8 +197,8 @@ impl Numbers {
         })
     }
 
-    /// `sql` with each `{{name of a number or part}}` replaced by its query in parentheses. The parameters of its view
-    /// and those of [`LOOKUPS`] are to be bound.
+    /// `sql` with each `{{name of a number or part}}` replaced by its query in parentheses. The parameters of its view, `filter` and
+    /// those of [`LOOKUPS`] are to be bound.
     pub fn question(&self, sql: &str, shape: Shape) -> String {
         let group = match shape.by {
             Dimension::None => "''",
@@ -211,30 +208,42 @@ impl Numbers {
             Dimension::Site => "site",
             Dimension::Phase => "phase",
         };
-        let sql = self.texts.iter().fold(sql.to_owned(), fill);
-        let sql = match shape.rebuilt || shape.split {
-            true => sql,
-            false => (OF_WHOLE_DAYS.iter()).fold(sql, |sql, (placeholder, simple)| sql.replace(placeholder, simple)),
-        };
-        let sql = self.parts.iter().fold(sql, |sql, part| match part.0 {
-            name if !shape.filtered && WITHHELD.iter().any(|(withheld, _)| *withheld == name) => {
-                sql.replace(&format!("{{{{{name}}}}}"), NONE_WITHHELD)
-            }
-            _ => fill(sql, part),
-        });
-        let sql = sets(sql, shape.split, |set| match shape.filtered {
-            true => format!("bitmapAnd({set}, chosen_set)"),
-            false => set.to_owned(),
-        });
-        let sql = CHOICES.iter().fold(sql, |sql, (placeholder, lookup, unfiltered)| {
-            sql.replace(placeholder, if shape.filtered { lookup } else { unfiltered })
-        });
-        let sql = sql
-            .replace("{{group}}", group)
-            .replace("{{split}}", if shape.split { SPLIT } else { NO_SPLIT });
+        let sql = self
+            .texts
+            .iter()
+            .fold(standing(sql, shape), |sql, number| fill(sql, number, shape));
         let bind =
             |text: String, (placeholder, _, parameter): &(&str, &str, &str)| text.replace(placeholder, parameter);
-        LOOKUPS.iter().fold(sql, bind)
+        LOOKUPS.iter().fold(self.rendered(sql, shape, group), bind)
+    }
+
+    /// With its parts, and all placeholders but [`LOOKUPS`] replaced.
+    fn rendered(&self, sql: String, shape: Shape, group: &str) -> String {
+        let sql = match shape.rebuilt || shape.split {
+            true => sql,
+            false => OF_WHOLE_DAYS.iter().fold(sql, |sql, (placeholder, simple)| {
+                sql.replace(placeholder, &standing(simple, shape))
+            }),
+        };
+        let sql = self.parts.iter().fold(sql, |sql, part| fill(sql, part, shape));
+        let sql = each(sql, "{{set of ", |column| match shape.filtered {
+            true => format!("bitmapAnd({{{{users of groupBitmapMergeState({column})}}}}, chosen_set)"),
+            false => format!("{{{{users of groupBitmapMergeState({column})}}}}"),
+        });
+        let sql = CHOICES.iter().fold(sql, |sql, (placeholder, filtered, unfiltered)| {
+            sql.replace(placeholder, if shape.filtered { filtered } else { unfiltered })
+        });
+        let sql = each(sql, "{{users of ", |set| match shape.split {
+            true => format!("if(empty(split.1), {set}, bitmapTransform({set}, split.1, split.2))"),
+            false => set.to_owned(),
+        });
+        let first_ordinal = match shape.split {
+            true => "transform(ordinal, split.1, split.2, ordinal)",
+            false => "ordinal",
+        };
+        sql.replace("{{first ordinal}}", first_ordinal)
+            .replace("{{group}}", group)
+            .replace("{{split}}", SPLIT)
     }
 }
 
@@ -251,29 +260,36 @@ fn texts_of(folder: &'static Dir<'static>, min_group_size: u32) -> anyhow::Resul
     Ok(texts)
 }
 
-fn fill(sql: String, (name, text): &Text) -> String {
+fn fill(sql: String, (name, text): &Text, shape: Shape) -> String {
     let placeholder = format!("{{{{{name}}}}}");
     if sql.contains(&placeholder) {
-        sql.replace(&placeholder, &format!("(\n{})", body(text)))
+        sql.replace(&placeholder, &format!("(\n{})", body(&standing(text, shape))))
     } else {
         sql
     }
 }
 
-/// Replaces each `{{set of x}}`, where x is a column of states of sets of users, by what `make` makes of them all merged, `split` users as one.
-fn sets(mut sql: String, split: bool, make: impl Fn(&str) -> String) -> String {
-    const OPEN: &str = "{{set of ";
-    while let Some((before, column, after)) = sql
-        .split_once(OPEN)
-        .and_then(|(before, rest)| rest.split_once("}}").map(|(column, after)| (before, column, after)))
+/// The lines that a question of the shape needs.
+fn standing(sql: &str, shape: Shape) -> String {
+    let line = |line| match (
+        str::strip_suffix(line, ONLY_FILTERED),
+        str::strip_suffix(line, ONLY_SPLIT),
+    ) {
+        (Some(marked), _) => shape.filtered.then_some(marked),
+        (_, Some(marked)) => shape.split.then_some(marked),
+        _ => Some(line),
+    };
+    sql.lines().filter_map(line).map(|line| format!("{line}\n")).collect()
+}
+
+/// Replaces each placeholder that begins with `open` by what `make` makes of the rest of it. `{{set of x}}`, where x is a column of states of
+/// sets of users, is all of them merged, without whom a filter leaves out; `{{users of x}}` is the set x with every user in it once.
+fn each(mut sql: String, open: &str, make: impl Fn(&str) -> String) -> String {
+    while let Some((before, inside, after)) = sql
+        .split_once(open)
+        .and_then(|(before, rest)| rest.split_once("}}").map(|(inside, after)| (before, inside, after)))
     {
-        let merged = format!("groupBitmapMergeState({column})");
-        let set = match split {
-            true => format!("bitmapTransform({merged}, split.1, split.2)"),
-            false => merged,
-        };
-        let set = make(&set);
-        sql = format!("{before}{set}{after}");
+        sql = format!("{before}{}{after}", make(inside));
     }
     sql
 }

@@ -308,6 +308,50 @@ async fn no_question_tells_of_few_whatever_the_filter() {
     }
 }
 
+/// One answer tells how many people a group has, another one hides it beside a smaller group: from both, the smaller one would follow.
+#[tokio::test]
+async fn a_group_that_adoption_withholds_is_told_by_no_other_number() {
+    let api = company(false).await;
+    // Of Sales fewer answered than of IT, which adoption hides beside Tiny.
+    let pseudonymizer = crate::harness::config().privacy.pseudonymizer();
+    let leads: Vec<_> = (0..6)
+        .map(|n| {
+            format!(
+                "unhex('{}')",
+                pseudonymizer.pseudonym(&format!("Sales-lead-operator-{n}"))
+            )
+        })
+        .collect();
+    api.execute(&format!(
+        "INSERT INTO events (system, type, time, user, ordinal, score, zone, local_date, local_hour, identity) \
+        SELECT system, 'feedback', time, user, ordinal, 5, zone, local_date, local_hour, reverse(identity) \
+        FROM events WHERE type = 'login' AND user NOT IN ({})",
+        leads.join(", ")
+    ))
+    .await;
+    let withheld = async |question: &str, list: &str| {
+        let answer = api.ok(&format!("/systems/erp/{question}&by=unit")).await;
+        let of_unit = |group: &Value| group["unit"].as_str().unwrap().to_owned();
+        let groups = answer[list]
+            .as_array()
+            .unwrap_or_else(|| panic!("{question}: {answer}"));
+        let hidden = groups.iter().filter(|group| group["suppressed"] == true);
+        hidden.map(of_unit).collect::<BTreeSet<_>>()
+    };
+    let hidden = BTreeSet::from(["IT", "Tiny"].map(str::to_owned));
+    for (question, list) in [
+        ("adoption?from=2026-10-01&to=2026-10-29", "groups"),
+        ("logins?from=2026-10-01&to=2026-10-29", "groups"),
+        ("lifecycle?on=2026-10-28", "groups"),
+        ("champions?month=2026-10", "groups"),
+        ("heatmap/features?from=2026-10-01&to=2026-10-29", "cells"),
+    ] {
+        assert_eq!(withheld(question, list).await, hidden, "{question}");
+    }
+    let of_answers = withheld("satisfaction?from=2026-10-01&to=2026-10-29", "groups").await;
+    assert!(of_answers.is_superset(&hidden), "{of_answers:?}");
+}
+
 #[tokio::test]
 async fn what_cannot_be_asked_of_some_is_refused() {
     let api = company(false).await;

@@ -76,7 +76,6 @@ fn argument(name: &str) -> &'static str {
     match name {
         "from" | "month" => "'2026-10-01'",
         "to" | "until" | "on" | "through" => "'2026-11-01'",
-        "filter" => "[]",
         "days" => "30",
         "within_s" => "3600",
         "steps" => "['a', 'b']",
@@ -113,7 +112,7 @@ async fn the_reader_reads_every_number() {
 #[tokio::test]
 async fn the_reader_asks_as_dashboards_do() {
     let installation = installation().await;
-    let adoption = "adoption(system = 'erp', from = '2026-10-01', to = '2026-11-01', by = 'unit', measure = 'active', grain = 'day', filter = [])";
+    let adoption = "adoption(system = 'erp', from = '2026-10-01', to = '2026-11-01', by = 'unit', measure = 'active', grain = 'day')";
     let grafana = [
         ("max_execution_time", "60"),
         ("default_format", "Native"),

@@ -9,9 +9,9 @@ CREATE OR REPLACE VIEW adoption AS
 WITH
     {{zone}} AS current_zone,
     {{roster}} AS current_roster,
-    {{split}} AS split,
-    {{periods}} AS periods,
-    {{withheld}} AS withheld
+    {{split}} AS split, -- split
+    {{withheld}} AS withheld, -- filtered
+    {{periods}} AS periods
 SELECT
     periods[period_number].1 AS period_from,
     periods[period_number].2 AS period_to,
@@ -34,7 +34,8 @@ FROM
         entitled_users > 0 AND entitled_users < {{min_group_size}} AS too_small,
         too_small OR (NOT is_total AND 2 = row_number() OVER (PARTITION BY period_number, is_total ORDER BY too_small DESC, entitled_users, group_name)
             AND 1 = sum(too_small) OVER (PARTITION BY period_number, is_total))
-            OR has(withheld, (period_number, is_total, group_name)) OR has(withheld, (period_number, 1, '')) AS suppressed
+            OR has(withheld, (period_number, is_total, group_name)) OR has(withheld, (period_number, 1, '')) -- filtered
+            AS suppressed
     FROM
     (
         SELECT
@@ -45,7 +46,7 @@ FROM
             arrayPushBack(groupArrayIf((0, group_of_part, users_of_part), part = 'person'), (1, '', everybody)) AS sets
         FROM
         (
-            SELECT period_number, part, group_of_part, bitmapTransform(groupBitmapMergeState(users_of_row), split.1, split.2) AS users_of_part
+            SELECT period_number, part, group_of_part, {{users of groupBitmapMergeState(users_of_row)}} AS users_of_part
             FROM
             (
                 -- The row that forms somebody's group in a period is the one with valid_from < its end <= valid_last; activity of a day is valid on it.
@@ -58,7 +59,8 @@ FROM
                     groupBitmapState(ordinal) AS users_of_row
                 FROM roster
                 WHERE system = {system:String} AND version = current_roster
-                    AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND entitled_from < entitled_to AND {{chosen}}
+                    AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND entitled_from < entitled_to
+                        AND {{chosen}} -- filtered
                 GROUP BY part, group_of_part, valid_from, valid_to, valid_last
                 UNION ALL
                 SELECT 'activity', '', local_date, local_date + 1, toDate('2149-06-06'), users

@@ -5,7 +5,7 @@ WITH
     {{zone}} AS current_zone,
     if(current_zone = '', 'UTC', current_zone) AS timezone,
     {{roster}} AS current_roster,
-    {{split}} AS split,
+    {{split}} AS split, -- split
     {{definition}} AS current_definition
 SELECT complete_through, consumer_lag, dead_letters, uncatalogued_click_share, users_not_on_roster, rebuilding
 FROM {{ingest_state}} AS state CROSS JOIN {{window_quality}} AS quality

@@ -14,13 +14,13 @@ WITH
     {{zone}} AS current_zone,
     {{definition}} AS current_definition,
     {{roster}} AS current_roster,
-    {{split}} AS split,
+    {{split}} AS split, -- split
+    [({from:Date}, {to:Date}), (before_from, {from:Date})] AS periods, -- filtered
+    {{withheld_of_roles}} AS withheld, -- filtered
+    {{chosen_set}} AS chosen_set, -- filtered
     bitmapBuild(CAST([], 'Array(UInt64)')) AS nobody,
     {from:Date} - ({to:Date} - {from:Date}) AS before_from,
-    greatest({from:Date}, {to:Date} - 28) AS late_from,
-    [({from:Date}, {to:Date}), (before_from, {from:Date})] AS periods,
-    {{withheld_of_roles}} AS withheld,
-    {{chosen_set}} AS chosen_set
+    greatest({from:Date}, {to:Date} - 28) AS late_from
 SELECT
     feature,
     splitByChar('.', feature)[1] AS module,
@@ -55,7 +55,9 @@ FROM
         expected_now,
         expected_users_now,
         is_suppressed AS suppressed,
-        is_suppressed OR is_hidden_before OR expected_before < {{min_group_size}} AS unknown_before,
+        is_suppressed OR expected_before < {{min_group_size}}
+            OR is_hidden_before -- filtered
+            AS unknown_before,
         expected_users_now / nullIf(expected_now, 0) AS breadth_now,
         expected_users_before / nullIf(expected_before, 0) AS breadth_before,
         catalogued AND clicks_now = 0 AND last_before < if(comes_up, {from:Date}, addMonths({to:Date}, -cadence_months))
@@ -81,10 +83,11 @@ FROM
             arraySum(expected_people.3) AS expected_before,
             arraySum(p -> bitmapAndCardinality(users_of_feature, p.4), expected_people) AS expected_users_now,
             arraySum(p -> bitmapAndCardinality(users_before, p.5), expected_people) AS expected_users_before,
+            has(withheld, (2, 1, '')) OR hasAny(arrayMap(r -> (toUInt32(2), toUInt8(0), r), roles), withheld) AS is_hidden_before, -- filtered
             addMonths({from:Date}, cadence_months) <= {to:Date} AS comes_up,
             (arraySum(expected_people.2) BETWEEN 1 AND {{min_group_size}} - 1) OR (arraySum(people.2) BETWEEN 1 AND {{min_group_size}} - 1)
-                OR has(withheld, (1, 1, '')) OR hasAny(arrayMap(r -> (toUInt32(1), toUInt8(0), r), roles), withheld) AS is_suppressed,
-            has(withheld, (2, 1, '')) OR hasAny(arrayMap(r -> (toUInt32(2), toUInt8(0), r), roles), withheld) AS is_hidden_before
+                OR has(withheld, (1, 1, '')) OR hasAny(arrayMap(r -> (toUInt32(1), toUInt8(0), r), roles), withheld) -- filtered
+                AS is_suppressed
         FROM
         (
             SELECT
@@ -123,7 +126,7 @@ FROM
                 SELECT toString(feature), 0, '', NULL, [], nobody, nobody, nobody, 0, 0., '', max(local_date)
                 FROM feature_users
                 WHERE system = {system:String} AND zone = current_zone AND local_date >= addMonths({to:Date}, -12) AND local_date < {from:Date}
-                    AND (NOT {{filtered}} OR bitmapHasAny(bitmapTransform(users, split.1, split.2), assumeNotNull(chosen_set)))
+                    AND bitmapHasAny({{users of users}}, assumeNotNull(chosen_set)) -- filtered
                 GROUP BY feature
                 UNION ALL
                 SELECT toString(feature), 0, '', NULL, [], nobody, nobody, nobody,
@@ -143,8 +146,8 @@ FROM
                     toString(role) AS role_of_people,
                     countIf(is_now) AS people_now,
                     countIf(is_before) AS people_before,
-                    if(empty(split.1), groupBitmapStateIf(ordinal, is_now), bitmapTransform(groupBitmapStateIf(ordinal, is_now), split.1, split.2)) AS set_now,
-                    if(empty(split.1), groupBitmapStateIf(ordinal, is_before), bitmapTransform(groupBitmapStateIf(ordinal, is_before), split.1, split.2)) AS set_before
+                    {{users of groupBitmapStateIf(ordinal, is_now)}} AS set_now,
+                    {{users of groupBitmapStateIf(ordinal, is_before)}} AS set_before
                 FROM
                 (
                     SELECT
@@ -153,7 +156,8 @@ FROM
                         entitled_to > {from:Date} AND entitled_from < {to:Date} AND next_from >= {to:Date} AS is_now,
                         entitled_to > before_from AND entitled_from < {from:Date} AND next_from >= {from:Date} AS is_before
                     FROM roster
-                    WHERE system = {system:String} AND version = current_roster AND kind = 'person' AND entitled_from < entitled_to AND {{chosen}}
+                    WHERE system = {system:String} AND version = current_roster AND kind = 'person' AND entitled_from < entitled_to
+                        AND {{chosen}} -- filtered
                 )
                 GROUP BY role
             )

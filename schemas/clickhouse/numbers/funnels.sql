@@ -10,8 +10,8 @@ WITH
     {{zone}} AS current_zone,
     if(current_zone = '', 'UTC', current_zone) AS timezone,
     {{roster}} AS current_roster,
-    [({from:Date}, {to:Date})] AS periods,
-    {{withheld_of_all}} AS withheld,
+    [({from:Date}, {to:Date})] AS periods, -- filtered
+    {{withheld_of_all}} AS withheld, -- filtered
     {steps:Array(String)} AS steps,
     toUInt64({within_s:UInt32}) * 1000 AS within_ms,
     toDateTime64({from:Date}, 3, timezone) AS from_time,
@@ -23,14 +23,17 @@ WITH
             SELECT 1
             FROM roster
             WHERE system = {system:String} AND version = current_roster AND kind = 'person'
-                AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to AND {{chosen}}
+                AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to
+                    AND {{chosen}} -- filtered
             LIMIT {{min_group_size}}
         )
     )) AS entitled_users
 SELECT
     step,
     steps[step] AS feature,
-    (entitled_users > 0 AND entitled_users < {{min_group_size}}) OR has(withheld, (1, 1, '')) OR (reached[step] > 0 AND reached[step] < {{min_group_size}}) AS suppressed,
+    (entitled_users > 0 AND entitled_users < {{min_group_size}}) OR (reached[step] > 0 AND reached[step] < {{min_group_size}})
+        OR has(withheld, (1, 1, '')) -- filtered
+        AS suppressed,
     if(suppressed, NULL, reached[step]) AS users,
     if(suppressed OR reached[1] = 0, NULL, reached[step] / reached[1]) AS conversion,
     if(suppressed OR step = 1 OR reached[step - 1] = 0, NULL, reached[step] / reached[step - 1]) AS step_conversion,
@@ -62,7 +65,8 @@ FROM
             (
                 SELECT arraySort(groupArray((toUInt64(toUnixTimestamp64Milli(time)), toUInt64(indexOf(steps, feature))))) AS points
                 FROM events
-                WHERE system = {system:String} AND type = 'feature_click' AND feature IN {steps:Array(String)} AND {{is_chosen_user}}
+                WHERE system = {system:String} AND type = 'feature_click' AND feature IN {steps:Array(String)}
+                    AND {{is_chosen_user}} -- filtered
                     AND time >= from_time AND time <= to_time + toIntervalSecond({within_s:UInt32})
                     AND (feature != steps[1] OR time < to_time)
                 GROUP BY user

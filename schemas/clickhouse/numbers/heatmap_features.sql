@@ -5,13 +5,13 @@
 -- `expected` and `expected_breadth` are NULL where fewer than {{min_group_size}}, but not all of the group, are expected: they are a group too.
 CREATE OR REPLACE VIEW heatmap_features AS
 WITH
+    {{split}} AS split, -- split
+    [({from:Date}, {to:Date})] AS periods, -- filtered
+    {{withheld}} AS withheld, -- filtered
     {{zone}} AS current_zone,
     {{definition}} AS current_definition,
     {{roster}} AS current_roster,
-    {{split}} AS split,
-    bitmapBuild(CAST([], 'Array(UInt64)')) AS nobody,
-    [({from:Date}, {to:Date})] AS periods,
-    {{withheld}} AS withheld
+    bitmapBuild(CAST([], 'Array(UInt64)')) AS nobody
 SELECT
     feature,
     group_name,
@@ -40,7 +40,7 @@ FROM
         SELECT
             feature,
             groupArrayArray(row_roles) AS roles,
-            if(empty(split.1), groupBitmapMergeState(row_users), bitmapTransform(groupBitmapMergeState(row_users), split.1, split.2)) AS users_of_feature
+            {{users of groupBitmapMergeState(row_users)}} AS users_of_feature
         FROM
         (
             SELECT toString(listed.1) AS feature, listed.4 AS row_roles, nobody AS row_users
@@ -64,7 +64,8 @@ FROM
                 sum(n) AS people,
                 people < {{min_group_size}} AS too_small,
                 too_small OR (2 = row_number() OVER (ORDER BY too_small DESC, people, group_of_users) AND 1 = sum(too_small) OVER ())
-                    OR has(withheld, (1, 0, group_of_users)) OR has(withheld, (1, 1, '')) AS is_suppressed,
+                    OR has(withheld, (1, 0, group_of_users)) OR has(withheld, (1, 1, '')) -- filtered
+                    AS is_suppressed,
                 groupArray(role_of_users) AS roles_of_group,
                 groupArray(n) AS sizes,
                 groupArray(set_of_users) AS sets
@@ -74,10 +75,11 @@ FROM
                     toString({{group}}) AS group_of_users,
                     toString(role) AS role_of_users,
                     count() AS n,
-                    if(empty(split.1), groupBitmapState(ordinal), bitmapTransform(groupBitmapState(ordinal), split.1, split.2)) AS set_of_users
+                    {{users of groupBitmapState(ordinal)}} AS set_of_users
                 FROM roster
                 WHERE system = {system:String} AND version = current_roster AND kind = 'person'
-                    AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to AND {{chosen}}
+                    AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to
+                        AND {{chosen}} -- filtered
                 GROUP BY group_of_users, role_of_users
             )
             GROUP BY group_of_users

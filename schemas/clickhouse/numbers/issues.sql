@@ -11,7 +11,7 @@ WITH
     if(current_zone = '', 'UTC', current_zone) AS timezone,
     {{definition}} AS current_definition,
     {{roster}} AS current_roster,
-    {{split}} AS split,
+    {{split}} AS split, -- split
     toDateTime64({from:Date}, 3, timezone) AS from_time,
     toDateTime64({to:Date}, 3, timezone) AS to_time,
     (
@@ -64,7 +64,7 @@ FROM
                 SELECT
                     used_feature,
                     groupArrayArray(row_roles) AS roles,
-                    bitmapTransform(groupBitmapMergeState(row_users), split.1, split.2) AS used_set,
+                    {{users of groupBitmapMergeState(row_users)}} AS used_set,
                     bitmapCardinality(used_set) AS set_size
                 FROM
                 (
@@ -88,7 +88,7 @@ FROM
                 SELECT
                     role,
                     countIf(kind = 'person') AS role_size,
-                    bitmapTransform(groupBitmapStateIf(ordinal, kind = 'person'), split.1, split.2) AS role_set
+                    {{users of groupBitmapStateIf(ordinal, kind = 'person')}} AS role_set
                 FROM roster
                 WHERE system = {system:String} AND version = current_roster
                     AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to

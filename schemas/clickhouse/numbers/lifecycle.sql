@@ -2,11 +2,11 @@
 -- (is_total). Everybody is in exactly one state; parts/lifecycle_people says in which. Suppressed as in adoption.
 CREATE OR REPLACE VIEW lifecycle AS
 WITH
+    {{split}} AS split, -- split
+    [({on:Date}, {on:Date} + 1)] AS periods, -- filtered
+    {{withheld}} AS withheld, -- filtered
     {{zone}} AS current_zone,
-    {{roster}} AS current_roster,
-    {{split}} AS split,
-    [({on:Date}, {on:Date} + 1)] AS periods,
-    {{withheld}} AS withheld
+    {{roster}} AS current_roster
 SELECT
     is_total,
     group_name,
@@ -33,7 +33,8 @@ FROM
         entitled_users > 0 AND entitled_users < {{min_group_size}} AS too_small,
         too_small OR (NOT is_total AND 2 = row_number() OVER (PARTITION BY is_total ORDER BY too_small DESC, entitled_users, group_name)
             AND 1 = sum(too_small) OVER (PARTITION BY is_total))
-            OR has(withheld, (1, is_total, group_name)) OR has(withheld, (1, 1, '')) AS suppressed
+            OR has(withheld, (1, is_total, group_name)) OR has(withheld, (1, 1, '')) -- filtered
+            AS suppressed
     FROM {{lifecycle_people}}
     GROUP BY GROUPING SETS ((group_of_user), ())
     HAVING is_total OR {by:String} IN ('unit', 'role', 'tier', 'site', 'phase')

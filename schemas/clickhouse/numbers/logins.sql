@@ -4,9 +4,9 @@ CREATE OR REPLACE VIEW logins AS
 WITH
     {{zone}} AS current_zone,
     {{roster}} AS current_roster,
-    {{split}} AS split,
-    [({from:Date}, {to:Date})] AS periods,
-    {{withheld}} AS withheld,
+    {{split}} AS split, -- split
+    [({from:Date}, {to:Date})] AS periods, -- filtered
+    {{withheld}} AS withheld, -- filtered
     {{calendar}} AS calendar,
     {from:Date} AS calendar_from,
     {to:Date} AS calendar_to,
@@ -38,27 +38,29 @@ FROM
         entitled_users > 0 AND entitled_users < {{min_group_size}} AS too_small,
         too_small OR (NOT is_total AND 2 = row_number() OVER (PARTITION BY is_total ORDER BY too_small DESC, entitled_users, group_name)
             AND 1 = sum(too_small) OVER (PARTITION BY is_total))
-            OR has(withheld, (1, is_total, group_name)) OR has(withheld, (1, 1, '')) AS suppressed
+            OR has(withheld, (1, is_total, group_name)) OR has(withheld, (1, 1, '')) -- filtered
+            AS suppressed
     FROM
     (
         SELECT max(row_group) AS group_of_user, max(row_ever) AS ever, sum(row_days) AS login_days
         FROM
         (
             SELECT
-                transform(ordinal, split.1, split.2, ordinal) AS first_ordinal,
+                {{first ordinal}} AS first_ordinal,
                 {{group}} AS row_group,
                 1 AS is_person,
                 0 AS row_ever,
                 0 AS row_days
             FROM roster
             WHERE system = {system:String} AND version = current_roster AND kind = 'person'
-                AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to AND {{chosen}}
+                AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to
+                    AND {{chosen}} -- filtered
             UNION ALL
-            SELECT arrayJoin(bitmapToArray(bitmapTransform(groupBitmapMergeState(users), split.1, split.2))), '', 0, 1, 0
+            SELECT arrayJoin(bitmapToArray({{users of groupBitmapMergeState(users)}})), '', 0, 1, 0
             FROM day_users
             WHERE system = {system:String} AND zone = current_zone AND local_date < {to:Date} AND activity = 'login'
             UNION ALL
-            SELECT arrayJoin(bitmapToArray(bitmapTransform(groupBitmapMergeState(users), split.1, split.2))), '', 0, 0, 1
+            SELECT arrayJoin(bitmapToArray({{users of groupBitmapMergeState(users)}})), '', 0, 0, 1
             FROM day_users
             WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date}
                 AND activity = 'login' AND has(working_days, local_date)

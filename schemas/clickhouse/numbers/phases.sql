@@ -6,12 +6,12 @@ CREATE OR REPLACE VIEW phases AS
 WITH
     {{zone}} AS current_zone,
     {{roster}} AS current_roster,
-    {{split}} AS split,
+    {{split}} AS split, -- split
+    {{withheld_of_phases}} AS withheld, -- filtered
     (SELECT argMax(phases, version) FROM systems WHERE system = {system:String}) AS defined_phases,
     arrayFlatten(arrayMap(p -> arrayMap(n -> (p.phase, n, greatest(p.go_live, p.go_live + n - 27), p.go_live + n + 1),
         range(toUInt32(greatest(0, least({days:UInt16}, {until:Date} - p.go_live))))), defined_phases)) AS points,
-    arrayDistinct(arrayMap(point -> (point.3, point.4), points)) AS periods,
-    {{withheld_of_phases}} AS withheld
+    arrayDistinct(arrayMap(point -> (point.3, point.4), points)) AS periods
 SELECT
     phase_name AS phase,
     day_number AS day,
@@ -36,15 +36,17 @@ LEFT JOIN
         entitled_users < {{min_group_size}} AS too_small,
         too_small OR (2 = row_number() OVER (PARTITION BY period ORDER BY too_small DESC, entitled_users, phase_of_users)
             AND 1 = sum(too_small) OVER (PARTITION BY period))
-            OR has(withheld, (indexOf(periods, period), 0, phase_of_users)) OR has(withheld, (indexOf(periods, period), 1, '')) AS is_suppressed
+            OR has(withheld, (indexOf(periods, period), 0, phase_of_users)) OR has(withheld, (indexOf(periods, period), 1, '')) -- filtered
+            AS is_suppressed
     FROM
     (
-        SELECT phase_of_users, period, bitmapTransform(groupBitmapMergeState(members), split.1, split.2) AS entitled_set
+        SELECT phase_of_users, period, {{users of groupBitmapMergeState(members)}} AS entitled_set
         FROM
         (
             SELECT toString(phase) AS phase_of_users, entitled_from, entitled_to, next_from, groupBitmapState(ordinal) AS members
             FROM roster
-            WHERE system = {system:String} AND version = current_roster AND kind = 'person' AND entitled_from < entitled_to AND {{chosen}}
+            WHERE system = {system:String} AND version = current_roster AND kind = 'person' AND entitled_from < entitled_to
+                AND {{chosen}} -- filtered
             GROUP BY phase, entitled_from, entitled_to, next_from
         )
         ARRAY JOIN arrayFilter(p -> entitled_from < p.2 AND entitled_to > p.1 AND next_from >= p.2, periods) AS period
@@ -52,7 +54,7 @@ LEFT JOIN
     ) AS entitled_of_period
     LEFT JOIN
     (
-        SELECT period, bitmapTransform(groupBitmapMergeState(users), split.1, split.2) AS active_set
+        SELECT period, {{users of groupBitmapMergeState(users)}} AS active_set
         FROM day_users
         ARRAY JOIN arrayFilter(p -> local_date >= p.1 AND local_date < p.2, periods) AS period
         WHERE system = {system:String} AND zone = current_zone AND local_date >= arrayMin(periods.1) AND local_date < arrayMax(periods.2)

@@ -6,15 +6,17 @@ CREATE OR REPLACE VIEW retention AS
 WITH
     {{zone}} AS current_zone,
     {{roster}} AS current_roster,
-    {{split}} AS split,
-    [({from:Date}, {to:Date})] AS periods,
-    {{withheld_of_all}} AS withheld,
-    {{chosen_set}} AS chosen_set,
+    {{split}} AS split, -- split
+    [({from:Date}, {to:Date})] AS periods, -- filtered
+    {{withheld_of_all}} AS withheld, -- filtered
+    {{chosen_set}} AS chosen_set, -- filtered
     {from:Date} + (7 - (toDayOfWeek({from:Date}) + 7 - {{week_start}}) % 7) % 7 AS first_day,
     intDiv(greatest(toInt32({to:Date} - first_day), 0), 7) AS week_count
 SELECT
     first_day + 7 * cohort_week AS cohort,
-    (cohort_size > 0 AND cohort_size < {{min_group_size}}) OR has(withheld, (1, 1, '')) AS suppressed,
+    cohort_size > 0 AND cohort_size < {{min_group_size}}
+        OR has(withheld, (1, 1, '')) -- filtered
+        AS suppressed,
     if(suppressed, NULL, cohort_size) AS size,
     if(suppressed, [], arrayMap(later -> bitmapAndCardinality(cohort_set, later.2), arraySort(later -> later.1, later_sets))) AS active,
     arrayMap(n -> n / nullIf(size, 0), active) AS shares

@@ -7,10 +7,10 @@ CREATE OR REPLACE VIEW stickiness AS
 WITH
     {{zone}} AS current_zone,
     {{roster}} AS current_roster,
-    {{split}} AS split,
-    [({from:Date}, {to:Date})] AS periods,
-    {{withheld_of_all}} AS withheld,
-    {{chosen_set}} AS chosen_set,
+    {{split}} AS split, -- split
+    [({from:Date}, {to:Date})] AS periods, -- filtered
+    {{withheld_of_all}} AS withheld, -- filtered
+    {{chosen_set}} AS chosen_set, -- filtered
     {{calendar}} AS calendar,
     {from:Date} AS calendar_from,
     {to:Date} AS calendar_to,
@@ -22,11 +22,14 @@ WITH
             SELECT 1
             FROM roster
             WHERE system = {system:String} AND version = current_roster AND kind = 'person'
-                AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to AND {{chosen}}
+                AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to
+                    AND {{chosen}} -- filtered
             LIMIT {{min_group_size}}
         )
     )) AS entitled_users,
-    (entitled_users > 0 AND entitled_users < {{min_group_size}}) OR has(withheld, (1, 1, '')) AS suppressed
+    entitled_users > 0 AND entitled_users < {{min_group_size}}
+        OR has(withheld, (1, 1, '')) -- filtered
+        AS suppressed
 SELECT
     grouping(working_day) = 1 AS is_total,
     working_day,

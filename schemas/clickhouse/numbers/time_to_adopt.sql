@@ -10,9 +10,9 @@ WITH
     {{zone}} AS current_zone,
     {{definition}} AS current_definition,
     {{roster}} AS current_roster,
-    {{split}} AS split,
-    [({from:Date}, {to:Date})] AS periods,
-    {{withheld_of_roles}} AS withheld,
+    {{split}} AS split, -- split
+    [({from:Date}, {to:Date})] AS periods, -- filtered
+    {{withheld_of_roles}} AS withheld, -- filtered
     (
         SELECT
         (
@@ -36,7 +36,8 @@ FROM
         sum(adopters + waiting) AS watched_people,
         sum(people) AS entitled_people,
         (entitled_people > 0 AND entitled_people < {{min_group_size}}) OR (watched_people > 0 AND watched_people < {{min_group_size}})
-            OR has(withheld, (1, 1, '')) OR arrayExists(role -> has(withheld, (1, 0, role)), defined.1) AS too_small
+            OR has(withheld, (1, 1, '')) OR arrayExists(role -> has(withheld, (1, 0, role)), defined.1) -- filtered
+            AS too_small
     FROM
     (
         SELECT
@@ -55,25 +56,28 @@ FROM
             FROM
             (
                 SELECT
-                    transform(ordinal, split.1, split.2, ordinal) AS first_ordinal,
+                    {{first ordinal}} AS first_ordinal,
                     greatest(min(entitled_from), defined.2, transform(maxIf(toString(phase), is_last), defined.3, defined.4, toDate(0))) AS begin,
                     least(maxIf(entitled_to, is_last), {to:Date}) AS end,
                     empty(defined.1) OR has(defined.1, maxIf(toString(role), is_last)) AS is_expected
                 FROM
                 (
-                    SELECT ordinal, role, phase, entitled_from, entitled_to, entitled_to > {from:Date} AND next_from >= {to:Date} AS is_last, {{chosen}} AS is_chosen
+                    SELECT ordinal, role, phase, entitled_from, entitled_to, entitled_to > {from:Date} AND next_from >= {to:Date} AS is_last
+                        , {{chosen}} AS is_chosen -- filtered
                     FROM roster
                     WHERE system = {system:String} AND version = current_roster AND kind = 'person' AND entitled_from < {to:Date} AND entitled_from < entitled_to
                 )
                 GROUP BY first_ordinal
-                HAVING max(is_last AND is_chosen)
+                HAVING max(
+                    is_chosen AND -- filtered
+                    is_last)
             ) AS persons
             LEFT JOIN
             (
                 SELECT arrayJoin(bitmapToArray(used_set)) AS first_ordinal, min(local_date) AS first_use
                 FROM
                 (
-                    SELECT local_date, bitmapTransform(groupBitmapMergeState(users), split.1, split.2) AS used_set
+                    SELECT local_date, {{users of groupBitmapMergeState(users)}} AS used_set
                     FROM feature_users
                     WHERE system = {system:String} AND zone = current_zone AND local_date < {to:Date} AND feature = {feature:String}
                     GROUP BY local_date

@@ -13,7 +13,7 @@ WITH
     {{zone}} AS current_zone,
     {{definition}} AS current_definition,
     {{roster}} AS current_roster,
-    {{split}} AS split,
+    {{split}} AS split, -- split
     (SELECT max(version) FROM training_versions WHERE system = {system:String}) AS current_training,
     bitmapBuild(CAST([], 'Array(UInt64)')) AS nobody,
     (
@@ -98,7 +98,7 @@ FROM
                                 (
                                     SELECT
                                         training_day,
-                                        transform(ordinal, split.1, split.2, ordinal) AS first_ordinal,
+                                        {{first ordinal}} AS first_ordinal,
                                         toString(role) AS row_role,
                                         entitled_from <= training_day - 28 AND entitled_to > training_day - 28 AS at_start,
                                         entitled_from <= training_day + 28 AND entitled_to > training_day + 28 AS at_end
@@ -111,7 +111,7 @@ FROM
                             ) AS entitled
                             LEFT JOIN
                             (
-                                SELECT transform(ordinal, split.1, split.2, ordinal) AS first_ordinal, trained_on
+                                SELECT {{first ordinal}} AS first_ordinal, trained_on
                                 FROM training
                                 WHERE system = {system:String} AND version = current_training
                             ) AS trainings ON entitled.first_ordinal = trainings.first_ordinal
@@ -125,8 +125,8 @@ FROM
                             training_day,
                             feature,
                             groupArrayArray(row_roles) AS roles,
-                            bitmapTransform(groupBitmapMergeState(row_before), split.1, split.2) AS set_before,
-                            bitmapTransform(groupBitmapMergeState(row_after), split.1, split.2) AS set_after
+                            {{users of groupBitmapMergeState(row_before)}} AS set_before,
+                            {{users of groupBitmapMergeState(row_after)}} AS set_after
                         FROM
                         (
                             SELECT training_day, toString(listed.1) AS feature, 1 AS is_expected, listed.4 AS row_roles, nobody AS row_before, nobody AS row_after

@@ -194,11 +194,10 @@ impl World {
         };
         let too_small = |people: &Users| !self.is_shown(people.len()) || !self.is_shown(respondents(people));
         let groups = self.groups(&people, by);
-        let mut hidden: BTreeSet<_> = groups
-            .iter()
-            .filter(|(_, people)| too_small(people))
-            .map(|(group, _)| *group)
-            .collect();
+        let sizes = groups.iter().map(|(group, people)| (*group, people.len())).collect();
+        let mut hidden = self.suppressed(&sizes);
+        let few = groups.iter().filter(|(_, people)| too_small(people));
+        hidden.extend(few.map(|(group, _)| *group));
         let together: usize = hidden.iter().map(|group| respondents(&groups[group])).sum();
         if hidden.len() == 1 || (!hidden.is_empty() && (together as u64) < self.min_group_size) {
             let others = groups.iter().filter(|(group, _)| !hidden.contains(*group));

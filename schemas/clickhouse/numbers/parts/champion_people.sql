@@ -19,10 +19,11 @@ SELECT
     champions.expected_now AS expected
 FROM
 (
-    SELECT user, transform(ordinal, split.1, split.2, ordinal) AS first_ordinal, {{group}} AS group_of_user
+    SELECT user, {{first ordinal}} AS first_ordinal, {{group}} AS group_of_user
     FROM roster
     WHERE system = {system:String} AND version = current_roster AND kind = 'person'
-        AND entitled_from < calendar_to AND entitled_to > {month:Date} AND next_from >= calendar_to AND entitled_from < entitled_to AND {{chosen}}
+        AND entitled_from < calendar_to AND entitled_to > {month:Date} AND next_from >= calendar_to AND entitled_from < entitled_to
+            AND {{chosen}} -- filtered
 ) AS people
 LEFT JOIN
 (
@@ -51,14 +52,14 @@ LEFT JOIN
                         SELECT is_now, first_ordinal, max(row_role) AS role_of_user, sum(row_days) AS days_of_user
                         FROM
                         (
-                            SELECT is_now, transform(ordinal, split.1, split.2, ordinal) AS first_ordinal, 1 AS is_person, toString(role) AS row_role, 0 AS row_days
+                            SELECT is_now, {{first ordinal}} AS first_ordinal, 1 AS is_person, toString(role) AS row_role, 0 AS row_days
                             FROM roster
                             ARRAY JOIN [0, 1] AS is_now
                             WHERE system = {system:String} AND version = current_roster AND kind = 'person' AND entitled_from < entitled_to
                                 AND entitled_from < if(is_now, calendar_to, {month:Date}) AND next_from >= if(is_now, calendar_to, {month:Date})
                                 AND entitled_to > if(is_now, {month:Date}, calendar_from)
                             UNION ALL
-                            SELECT local_date >= {month:Date}, arrayJoin(bitmapToArray(bitmapTransform(groupBitmapMergeState(users), split.1, split.2))), 0, '', 1
+                            SELECT local_date >= {month:Date}, arrayJoin(bitmapToArray({{users of groupBitmapMergeState(users)}})), 0, '', 1
                             FROM day_users
                             WHERE system = {system:String} AND zone = current_zone AND activity = 'click' AND has(working_days, local_date)
                             GROUP BY local_date
@@ -73,7 +74,7 @@ LEFT JOIN
             ) AS leaders
             INNER JOIN
             (
-                SELECT is_now, feature, groupArrayArray(row_roles) AS roles, bitmapTransform(groupBitmapMergeState(row_users), split.1, split.2) AS used_set
+                SELECT is_now, feature, groupArrayArray(row_roles) AS roles, {{users of groupBitmapMergeState(row_users)}} AS used_set
                 FROM
                 (
                     SELECT is_now, toString(listed.1) AS feature, 1 AS is_expected, listed.4 AS row_roles, nobody AS row_users

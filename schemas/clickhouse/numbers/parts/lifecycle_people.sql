@@ -15,10 +15,10 @@ WITH
     (
         SELECT
         (
-            bitmapTransform(groupBitmapMergeState(users), split.1, split.2),
-            bitmapTransform(groupBitmapMergeStateIf(users, activity = 'click' AND local_date > {on:Date} - 28), split.1, split.2),
-            bitmapTransform(groupBitmapMergeStateIf(users, activity = 'click' AND local_date >= quiet_from), split.1, split.2),
-            bitmapTransform(groupBitmapMergeStateIf(users, activity = 'click' AND local_date <= {on:Date} - 28), split.1, split.2)
+            {{users of groupBitmapMergeState(users)}},
+            {{users of groupBitmapMergeStateIf(users, activity = 'click' AND local_date > {on:Date} - 28)}},
+            {{users of groupBitmapMergeStateIf(users, activity = 'click' AND local_date >= quiet_from)}},
+            {{users of groupBitmapMergeStateIf(users, activity = 'click' AND local_date <= {on:Date} - 28)}}
         )
         FROM day_users
         WHERE system = {system:String} AND zone = current_zone AND local_date <= {on:Date}
@@ -30,7 +30,7 @@ WITH
             SELECT groupBitmapMergeStateIf(day_set, back = 0) AS set_of_day, groupBitmapMergeStateIf(day_set, back > 0) AS set_before
             FROM
             (
-                SELECT local_date, bitmapTransform(groupBitmapMergeState(users), split.1, split.2) AS day_set
+                SELECT local_date, {{users of groupBitmapMergeState(users)}} AS day_set
                 FROM day_users
                 WHERE system = {system:String} AND zone = current_zone AND local_date > {on:Date} - 56 AND local_date <= {on:Date} AND activity = 'click'
                 GROUP BY local_date
@@ -42,7 +42,7 @@ WITH
     ) AS came_back
 SELECT
     user,
-    transform(ordinal, split.1, split.2, ordinal) AS first_ordinal,
+    {{first ordinal}} AS first_ordinal,
     {{group}} AS group_of_user,
     multiIf(
         NOT bitmapContains(sets.1, first_ordinal), 'never',
@@ -53,4 +53,5 @@ SELECT
         'returning') AS state
 FROM roster
 WHERE system = {system:String} AND version = current_roster AND kind = 'person'
-    AND entitled_from <= {on:Date} AND entitled_to > {on:Date} AND {{chosen}}
+    AND entitled_from <= {on:Date} AND entitled_to > {on:Date}
+        AND {{chosen}} -- filtered

@@ -11,11 +11,13 @@ WITH split_days AS
 )
 SELECT feature, clicks AS day_clicks
 FROM feature_days FINAL
-WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date} AND {{is_chosen_user}}
+WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date}
+    AND {{is_chosen_user}} -- filtered
     AND local_date NOT IN (SELECT local_date FROM split_days)
 UNION ALL
 SELECT feature, sum(clicks)
 FROM feature_days
-WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date} AND {{is_chosen_user}}
+WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date}
+    AND {{is_chosen_user}} -- filtered
     AND local_date IN (SELECT local_date FROM split_days)
 GROUP BY feature, user, local_date

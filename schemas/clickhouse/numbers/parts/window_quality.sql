@@ -21,9 +21,9 @@ FROM
     WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date}
     UNION ALL
     SELECT 0, 0, 0, bitmapAndnotCardinality(
-        bitmapTransform(groupBitmapMergeState(users), split.1, split.2),
+        {{users of groupBitmapMergeState(users)}},
         (
-            SELECT bitmapTransform(groupBitmapState(ordinal), split.1, split.2)
+            SELECT {{users of groupBitmapState(ordinal)}}
             FROM roster
             WHERE system = {system:String} AND version = current_roster
                 AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND entitled_from < entitled_to
