@@ -56,8 +56,10 @@ struct WindowQuality {
 }
 
 const WINDOW_SQL: &str = "\
-WITH {{zone}} AS current_zone, if(current_zone = '', 'UTC', current_zone) AS timezone, {{roster}} AS current_roster,
-    {{split}} AS split, {{definition}} AS current_definition
+WITH
+    {{split}} AS split, -- split
+    {{zone}} AS current_zone, if(current_zone = '', 'UTC', current_zone) AS timezone, {{roster}} AS current_roster,
+    {{definition}} AS current_definition
 SELECT dead_letters, uncatalogued_click_share, users_not_on_roster
 FROM {{window_quality}}";
 
@@ -118,7 +120,7 @@ async fn state(reader: &Reader, system: &SystemContext, window: Window) -> Resul
     reader
         .known
         .state
-        .get(Asked::of(system, None), reader.row(question))
+        .get(Asked::of(system, None), reader.row_beside(question))
         .await
 }
 
@@ -137,7 +139,7 @@ pub async fn ask(reader: &Reader, system: &SystemContext, window: Window) -> Res
         state(reader, system, window),
         known.window.get(
             Asked::of(system, window),
-            reader.row(reader.about(system, window, WINDOW_SQL))
+            reader.row_beside(reader.about(system, window, WINDOW_SQL))
         ),
         revisions::shown(reader, system, window, Timestamp::now())
     )?;

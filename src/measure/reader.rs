@@ -49,9 +49,11 @@ impl Reader {
         }
     }
 
-    /// One that believes nothing it found a moment ago: for who decides by what it finds.
-    pub fn asking_anew(self) -> Self {
+    /// One for who decides by what it finds and whom nobody waits for: it believes nothing that it found a moment ago, and asks on one
+    /// thread, which costs ClickHouse least.
+    pub fn for_decisions(self) -> Self {
         Self {
+            client: self.client.with_setting("max_threads", "1"),
             known: Arc::new(Known::nothing()),
             ..self
         }
@@ -106,6 +108,12 @@ impl Reader {
             .param("to", window.to.to_string())
             .param("by", cut.by.word())
             .param("filter", cut.filter.pairs())
+    }
+
+    /// The only row of a question about what stands beside numbers: on one thread, because it reads little and the number is computed at
+    /// the same time.
+    pub(super) async fn row_beside<T: RowOwned + RowRead>(&self, question: Query) -> Result<T, Error> {
+        self.row(question.with_setting("max_threads", "1")).await
     }
 
     pub async fn rows<T: RowOwned + RowRead>(&self, question: Query) -> Result<Vec<T>, Error> {

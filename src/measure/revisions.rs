@@ -133,7 +133,7 @@ pub async fn shown(reader: &Reader, system: &SystemContext, window: Window, now:
 }
 
 async fn changes(reader: &Reader, system: &SystemContext, window: Window) -> Result<Changes, Error> {
-    let row: ChangesRow = reader.row(reader.about(system, window, CHANGES_SQL)).await?;
+    let row: ChangesRow = reader.row_beside(reader.about(system, window, CHANGES_SQL)).await?;
     Ok(Changes {
         count: row.count,
         last: Timestamp::from_second(row.last_s).ok().filter(|_| row.count > 0),

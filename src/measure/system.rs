@@ -76,7 +76,7 @@ impl SystemContext {
     }
 
     async fn ask(reader: &Reader, system: &str) -> Result<Option<Self>, Error> {
-        let row: Row = reader.row(reader.question(SQL).param("system", system)).await?;
+        let row: Row = reader.row_beside(reader.question(SQL).param("system", system)).await?;
         if !row.seen {
             return Ok(None);
         }

@@ -111,7 +111,7 @@ impl Evaluator {
         let numbers = Numbers::new(config.privacy.min_group_size)?;
         let deadline = Duration::from_millis(config.clickhouse.query_timeout_ms);
         Ok(Self {
-            reader: Reader::new(&store, numbers, deadline).asking_anew(),
+            reader: Reader::new(&store, numbers, deadline).for_decisions(),
             store,
             grace: SignedDuration::from_millis(config.targets.grace_ms as i64),
             notices: config.targets.webhook.format(),
