@@ -82,7 +82,7 @@ fn own(started: &Started) -> anyhow::Result<(Duration, f64)> {
 /// Clicks in the rollup of features, users and days, the one with the most rows.
 async fn counted(installation: &Installation) -> anyhow::Result<u64> {
     installation
-        .number("SELECT toUInt64(sum(clicks)) FROM feature_days")
+        .number("SELECT toUInt64(sum(clicks)) FROM feature_user_days")
         .await
 }
 

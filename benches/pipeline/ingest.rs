@@ -99,7 +99,7 @@ impl Run {
             .number("SELECT countIf(type = 'feature_click') FROM events")
             .await?;
         let counted = installation
-            .number("SELECT toUInt64(sum(clicks)) FROM feature_days")
+            .number("SELECT toUInt64(sum(clicks)) FROM feature_user_days")
             .await?;
         ensure!(
             (stored, counted) == (events, clicks),

@@ -79,7 +79,7 @@ struct App {
 
 impl App {
     fn new(config: &Config, store: &Store, metrics: &Metrics) -> anyhow::Result<Self> {
-        let numbers = Numbers::new(config.privacy.min_group_size)?;
+        let numbers = Numbers::of(config)?;
         let deadline = Duration::from_millis(config.clickhouse.query_timeout_ms);
         Ok(Self {
             reader: Reader::new(store, numbers, deadline),

@@ -139,7 +139,7 @@ const COUNTS: &str = "SELECT
     assumeNotNull((SELECT count() FROM events WHERE system = {system:String})) AS raw_rows,
     assumeNotNull((SELECT uniqExact(identity) FROM events WHERE system = {system:String})) AS raw_identities,
     assumeNotNull((SELECT sum(clicks) FROM feature_hours WHERE system = {system:String} AND zone = {zone:String})) AS feature_hour_clicks,
-    assumeNotNull((SELECT sum(clicks) FROM feature_days WHERE system = {system:String} AND zone = {zone:String})) AS feature_day_clicks,
+    assumeNotNull((SELECT sum(clicks) FROM feature_user_days WHERE system = {system:String} AND zone = {zone:String})) AS feature_day_clicks,
     assumeNotNull((SELECT uniqExact(kafka_topic, kafka_partition, kafka_offset) FROM rejects)) AS rejects";
 
 async fn read_counts(config: &Config, truth: &TruthFile) -> anyhow::Result<Counts> {
@@ -194,7 +194,11 @@ fn compare_counts(counts: &Counts, messages: &Messages, verdict: &mut Verdict) {
     );
     verdict.expect("rows of events", &messages.accepted, &counts.raw_rows);
     verdict.expect("clicks in feature_hours", &messages.clicks, &counts.feature_hour_clicks);
-    verdict.expect("clicks in feature_days", &messages.clicks, &counts.feature_day_clicks);
+    verdict.expect(
+        "clicks in feature_user_days",
+        &messages.clicks,
+        &counts.feature_day_clicks,
+    );
 }
 
 async fn rejected_in_store(config: &Config) -> anyhow::Result<BTreeMap<String, u64>> {

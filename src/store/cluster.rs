@@ -6,11 +6,12 @@
 
 use anyhow::{Context, bail};
 
-/// What is sharded, and by what. All rows of a user are on one shard, so that `FINAL` there sees all that it must merge. What holds sets of
-/// many users is filled by the views on the shard of the event; the key only places what the reconciler adds.
-const SHARDED: [(&str, &str); 7] = [
+/// What is sharded, and by what. All events of a user are on one shard, so that `FINAL` there sees all that it must merge. The rollups are
+/// filled by the views on the shard of the event; the key only places what the reconciler adds.
+const SHARDED: [(&str, &str); 8] = [
     ("events", "sipHash64(user)"),
     ("feature_days", "sipHash64(user)"),
+    ("feature_user_days", "sipHash64(ordinal)"),
     ("day_users", "sipHash64(local_date)"),
     ("hour_users", "sipHash64(local_date)"),
     ("feature_users", "sipHash64(local_date)"),
@@ -70,6 +71,16 @@ impl Cluster {
         if let Some(rest) = sql.strip_prefix("CREATE OR REPLACE VIEW ") {
             let (view, rest) = named(rest)?;
             return Ok(vec![format!("CREATE OR REPLACE VIEW {view} {} {rest}", self.on())]);
+        }
+        if let Some(table) = sql.strip_prefix("DROP TABLE IF EXISTS ") {
+            let stored = Self::local(table);
+            let tables = [table, &stored].into_iter().take(if stored == table { 1 } else { 2 });
+            return Ok(tables
+                .map(|table| format!("DROP TABLE IF EXISTS {table} {}", self.on()))
+                .collect());
+        }
+        if sql.starts_with("DROP VIEW IF EXISTS ") {
+            return Ok(vec![format!("{sql} {}", self.on())]);
         }
         if sql.starts_with("INSERT INTO ") {
             return Ok(vec![sql.to_owned()]);
@@ -246,11 +257,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_read_as_one_and_what_is_stored_go_together() {
+        assert_eq!(
+            rendered("DROP TABLE IF EXISTS feature_days"),
+            [
+                "DROP TABLE IF EXISTS feature_days ON CLUSTER 'main'",
+                "DROP TABLE IF EXISTS feature_days_local ON CLUSTER 'main'",
+            ]
+        );
+        assert_eq!(rendered("DROP TABLE IF EXISTS roster").len(), 1);
+        assert_eq!(
+            rendered("DROP VIEW IF EXISTS feature_days_of_events"),
+            ["DROP VIEW IF EXISTS feature_days_of_events ON CLUSTER 'main'"]
+        );
+    }
+
+    #[test]
     fn a_statement_without_a_rule_is_refused() {
         let error = Cluster::of("main", "uptake")
             .unwrap()
-            .render("DROP TABLE events")
+            .render("RENAME TABLE events TO others")
             .unwrap_err();
-        assert!(error.to_string().contains("DROP TABLE events"), "{error}");
+        assert!(error.to_string().contains("RENAME TABLE events"), "{error}");
     }
 }

@@ -165,7 +165,7 @@ fn steps(config: &Config) -> anyhow::Result<Vec<Step>> {
         steps.push(step(name, &[text.to_owned()], true)?);
     }
     steps.push(step("retention", &retention(&config.retention), false)?);
-    for (name, view) in Numbers::new(config.privacy.min_group_size)?.views() {
+    for (name, view) in Numbers::of(config)?.views() {
         steps.push(step(&format!("numbers/{name}"), &[view], false)?);
     }
     Ok(steps)
@@ -220,7 +220,7 @@ fn retention(r: &Retention) -> Vec<String> {
         rollup("day_users", r.user_months),
         rollup("hour_users", r.user_months),
         rollup("feature_users", r.user_months),
-        rollup("feature_days", r.user_months),
+        rollup("feature_user_days", r.user_months),
         rollup("feature_hours", r.aggregate_months),
     ]
 }

@@ -8,6 +8,7 @@
 use anyhow::Context;
 use include_dir::{Dir, include_dir};
 
+use crate::config::Config;
 use crate::definition::Dimension;
 
 static NUMBERS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/schemas/clickhouse/numbers");
@@ -126,10 +127,16 @@ const OF_WHOLE_DAYS: [(&str, &str); 2] = [
     ),
     (
         "{{user_day_clicks}}",
-        "(SELECT feature, clicks AS day_clicks FROM feature_days FINAL WHERE system = {system:String} AND zone = current_zone \
-            AND local_date >= {from:Date} AND local_date < {to:Date}\n AND {{is_chosen_user}} -- filtered\n)",
+        "(SELECT feature, clicks AS day_clicks FROM feature_user_days FINAL WHERE system = {system:String} AND zone = current_zone \
+            AND local_date >= {from:Date} AND local_date < {to:Date}\n AND bitmapContains(assumeNotNull(chosen_set), ordinal) -- filtered\n)",
     ),
 ];
+
+/// The part `user_day_clicks` on a cluster: a user's rows of a day may stand on several shards, and `FINAL` merges those of one.
+const SPREAD_USER_DAY_CLICKS: &str = "(SELECT feature, sum(clicks) AS day_clicks FROM feature_user_days \
+    WHERE system = {system:String} AND zone = current_zone AND local_date >= {from:Date} AND local_date < {to:Date}
+    AND bitmapContains(assumeNotNull(chosen_set), {{first ordinal}}) -- filtered
+    GROUP BY feature, {{first ordinal}}, local_date)";
 
 /// The ordinals of users who have several, and the one that each of them counts as.
 const SPLIT: &str = "(SELECT (groupArray(ordinal), groupArray(first)) FROM \
@@ -163,9 +170,19 @@ pub struct Numbers {
     /// Queries that numbers and lists share. A part has no view of its own, because nothing is suppressed in it; it may hold parts
     /// whose names come after its own.
     parts: Vec<Text>,
+    /// Rollups are spread over the shards of a cluster.
+    is_spread: bool,
 }
 
 impl Numbers {
+    pub fn of(config: &Config) -> anyhow::Result<Self> {
+        Ok(Self {
+            is_spread: !config.clickhouse.cluster.is_empty(),
+            ..Self::new(config.privacy.min_group_size)?
+        })
+    }
+
+    /// On one server.
     pub fn new(min_group_size: u32) -> anyhow::Result<Self> {
         let texts = texts_of(&NUMBERS, min_group_size)?;
         let folder = NUMBERS.get_dir("parts").context("numbers without parts")?;
@@ -177,7 +194,11 @@ impl Numbers {
         let withheld = withheld.clone();
         parts.retain(|(name, _)| *name != WITHHELD[0].0);
         parts.extend(WITHHELD.map(|(name, group)| (name, withheld.replace("{{group}}", group))));
-        Ok(Self { texts, parts })
+        Ok(Self {
+            texts,
+            parts,
+            is_spread: false,
+        })
     }
 
     /// Name and `CREATE OR REPLACE VIEW` of each: of everybody, whatever there is of split users and rebuilt days.
@@ -219,6 +240,10 @@ impl Numbers {
 
     /// With its parts, and all placeholders but [`LOOKUPS`] replaced.
     fn rendered(&self, sql: String, shape: Shape, group: &str) -> String {
+        let sql = match self.is_spread {
+            true => sql.replace("{{user_day_clicks}}", &standing(SPREAD_USER_DAY_CLICKS, shape)),
+            false => sql,
+        };
         let sql = match shape.rebuilt || shape.split {
             true => sql,
             false => OF_WHOLE_DAYS.iter().fold(sql, |sql, (placeholder, simple)| {

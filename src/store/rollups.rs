@@ -27,7 +27,7 @@ pub struct Rollup {
 
 /// The columns of `events` that the rollups are derived from. Beside them the expressions use `day` and `hour`, those of the
 /// event in the zone that it is counted in.
-pub const RAW_COLUMNS: &str = "type, outcome, user, ordinal, feature";
+pub const RAW_COLUMNS: &str = "type, outcome, ordinal, feature";
 
 /// The tables that hold what was counted: the raw events, and what is left of those of erased users.
 pub const RAW_TABLES: [&str; 2] = ["events FINAL", "erased_events"];
@@ -74,9 +74,9 @@ pub const ROLLUPS: [Rollup; 5] = [
         holds: Holds::Clicks,
     },
     Rollup {
-        table: "feature_days",
+        table: "feature_user_days",
         of: CLICK,
-        keys: &[FEATURE, key("user", "user"), DAY],
+        keys: &[FEATURE, key("ordinal", "ordinal"), DAY],
         holds: Holds::Clicks,
     },
 ];

@@ -21,12 +21,11 @@ use crate::error::BadInput;
 use crate::pseudonym::Pseudonymizer;
 
 /// Every table that holds pseudonyms or tombstones, and the column that does.
-pub const TABLES: [(&str, &str); 8] = [
+pub const TABLES: [(&str, &str); 7] = [
     ("ordinals", "user"),
     ("split_users", "user"),
     ("roster", "user"),
     ("training", "user"),
-    ("feature_days", "user"),
     ("erased_events", "user"),
     ("events", "user"),
     ("erased", "tombstone"),

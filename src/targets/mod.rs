@@ -108,7 +108,7 @@ pub struct Standings {
 impl Evaluator {
     pub fn new(config: &Config) -> anyhow::Result<Self> {
         let store = Store::new(&config.clickhouse);
-        let numbers = Numbers::new(config.privacy.min_group_size)?;
+        let numbers = Numbers::of(config)?;
         let deadline = Duration::from_millis(config.clickhouse.query_timeout_ms);
         Ok(Self {
             reader: Reader::new(&store, numbers, deadline).for_decisions(),

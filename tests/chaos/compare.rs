@@ -22,8 +22,9 @@ const FEATURE_USERS: &str = "SELECT concat(toString(system), '/', toString(featu
     FROM feature_users GROUP BY system, feature, local_date) AS members INNER JOIN ordinals USING (ordinal)";
 const FEATURE_HOURS: &str = "SELECT concat(toString(system), '/', toString(feature), '/', toString(toUInt16(local_date)), \
     '/', toString(local_hour)) AS key, [sum(clicks)] AS numbers FROM feature_hours GROUP BY system, feature, local_date, local_hour";
-const FEATURE_DAYS: &str = "SELECT concat(toString(system), '/', toString(feature), '/', lower(hex(user)), '/', \
-    toString(toUInt16(local_date))) AS key, [sum(clicks)] AS numbers FROM feature_days GROUP BY system, feature, user, local_date";
+const FEATURE_USER_DAYS: &str = "SELECT concat(toString(system), '/', toString(feature), '/', lower(hex(user)), '/', \
+    toString(toUInt16(local_date))) AS key, [sum(clicks)] AS numbers FROM feature_user_days INNER JOIN (SELECT DISTINCT user, ordinal FROM ordinals) AS owners USING (ordinal) \
+    GROUP BY system, feature, user, local_date";
 
 #[derive(clickhouse::Row, serde::Deserialize)]
 struct RollupRow {
@@ -85,7 +86,7 @@ impl Differences {
             ("hour_users", HOUR_USERS, truth.hour_users(&names)),
             ("feature_users", FEATURE_USERS, truth.feature_users(&names)),
             ("feature_hours", FEATURE_HOURS, truth.feature_hours()),
-            ("feature_days", FEATURE_DAYS, truth.feature_days(&names)),
+            ("feature_user_days", FEATURE_USER_DAYS, truth.feature_user_days(&names)),
         ];
         for (table, sql, expected) in rollups {
             let found = store.client().query(sql).fetch_all::<RollupRow>().await?;

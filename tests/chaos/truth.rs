@@ -112,7 +112,7 @@ impl Truth {
     }
 
     /// `system/feature/user/day` → clicks.
-    pub fn feature_days(&self, names: &Pseudonymizer) -> Rollup {
+    pub fn feature_user_days(&self, names: &Pseudonymizer) -> Rollup {
         self.clicks(|event, feature, day| format!("{}/{feature}/{}/{day}", event.system, names.pseudonym(&event.user)))
     }
 

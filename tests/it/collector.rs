@@ -111,7 +111,7 @@ async fn each_event_reaches_kafka_with_its_own_bytes_and_is_counted_once() {
     let _worker = Worker::start(&api.fixture);
     let logins = "SELECT groupBitmapMerge(users) FROM day_users WHERE activity = 'login'";
     eventually("the login is counted", async || api.fixture.number(logins).await == 1).await;
-    let clicks = "SELECT toUInt64(sum(clicks)) FROM feature_days";
+    let clicks = "SELECT toUInt64(sum(clicks)) FROM feature_user_days";
     eventually("the clicks are counted", async || api.fixture.number(clicks).await == 3).await;
     assert_eq!(api.fixture.number("SELECT count() FROM events").await, 4);
     assert_eq!(api.fixture.number("SELECT count() FROM rejects").await, 0);

@@ -121,7 +121,9 @@ pub async fn assert_counted_once(fixture: &Fixture, events: u64) {
     let raw = fixture.number("SELECT count() FROM events").await;
     let identities = fixture.number("SELECT uniqExact(identity) FROM events").await;
     let hours = fixture.number("SELECT toUInt64(sum(clicks)) FROM feature_hours").await;
-    let days = fixture.number("SELECT toUInt64(sum(clicks)) FROM feature_days").await;
+    let days = fixture
+        .number("SELECT toUInt64(sum(clicks)) FROM feature_user_days")
+        .await;
     assert_eq!((raw, identities, hours, days), (events, events, events, events));
 }
 
@@ -179,7 +181,11 @@ async fn a_worker_killed_between_insert_and_commit_loses_nothing_and_doubles_not
     produce_clicks(&fixture, 0..100).await;
     let first = Worker::through(&fixture, &proxy);
     eventually("the rows are stored", async || {
-        fixture.number("SELECT toUInt64(sum(clicks)) FROM feature_days").await > 0 && proxy.met() > 0
+        fixture
+            .number("SELECT toUInt64(sum(clicks)) FROM feature_user_days")
+            .await
+            > 0
+            && proxy.met() > 0
     })
     .await;
     assert_eq!(committed(&fixture), 0, "nothing may be committed before the answer");
@@ -318,7 +324,7 @@ async fn a_zone_defined_later_moves_the_days_and_loses_nothing() {
         fixture.produce("u-1", click(id, "u-1", late)).await;
     }
     eventually_committed(&fixture, 10).await;
-    let utc = format!("SELECT toUInt64(sum(clicks)) FROM feature_days WHERE zone = '' AND local_date = '{day}'");
+    let utc = format!("SELECT toUInt64(sum(clicks)) FROM feature_user_days WHERE zone = '' AND local_date = '{day}'");
     assert_eq!(fixture.number(&utc).await, 10);
 
     let definition = "system: erp\nname: ERP\ntimezone: Asia/Shanghai\n\
@@ -329,7 +335,7 @@ async fn a_zone_defined_later_moves_the_days_and_loses_nothing() {
     let next = day.tomorrow().unwrap();
     let rebuilt = uptake::store::rebuild::wait(&fixture.store, "erp", "Asia/Shanghai", PATIENCE, |_, _| {}).await;
     assert!(rebuilt.unwrap(), "no worker began the rebuild");
-    let moved = "SELECT toUInt64(sum(clicks)) FROM feature_days WHERE zone = 'Asia/Shanghai'";
+    let moved = "SELECT toUInt64(sum(clicks)) FROM feature_user_days WHERE zone = 'Asia/Shanghai'";
     assert_eq!(fixture.number(moved).await, 10);
     assert_eq!(fixture.number(&format!("{moved} AND local_date = '{next}'")).await, 10);
     let hours = "SELECT toUInt64(sum(clicks)) FROM feature_hours WHERE zone = 'Asia/Shanghai' AND local_hour = 4";
@@ -396,13 +402,13 @@ async fn ingest_refuses_a_server_on_which_its_promises_do_not_hold() {
     };
     let client = fixture.store.client();
     client
-        .query("ALTER TABLE feature_days RESET SETTING non_replicated_deduplication_window")
+        .query("ALTER TABLE feature_user_days RESET SETTING non_replicated_deduplication_window")
         .execute()
         .await
         .unwrap();
     let error = refuse();
     assert!(
-        error.contains("feature_days") && error.contains("deduplication_window"),
+        error.contains("feature_user_days") && error.contains("deduplication_window"),
         "{error}"
     );
     client

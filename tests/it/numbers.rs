@@ -256,7 +256,7 @@ async fn features_rank_by_breadth_among_those_expected_to_use_them() {
 
     // A day of which a part was counted under another zone first: its two rows are one day of one user.
     api.execute(
-        "INSERT INTO feature_days SELECT system, zone, 1, feature, user, local_date, 5 FROM feature_days WHERE feature = 'misc.x' LIMIT 1",
+        "INSERT INTO feature_user_days SELECT system, zone, 1, feature, ordinal, local_date, 5 FROM feature_user_days WHERE feature = 'misc.x' LIMIT 1",
     )
     .await;
     api.execute("INSERT INTO feature_hours VALUES ('erp', 'Asia/Shanghai', 1, 'misc.x', '2026-10-07', 10, 5)")
@@ -553,7 +553,12 @@ async fn a_user_with_two_ordinals_is_one_user() {
         }
         answers
     };
-    let before = answers().await;
+    let of_view = async || {
+        let sql = "SELECT * FROM features(system = 'erp', from = '2026-10-01', to = '2026-10-15') ORDER BY ALL";
+        let mut cursor = api.fixture.store.client().query_raw(sql).fetch_bytes("TSV").unwrap();
+        String::from_utf8(cursor.collect().await.unwrap().to_vec()).unwrap()
+    };
+    let (before, of_view_before) = (answers().await, of_view().await);
     // Whatever a user did stands under both.
     let second = "bitOr(ordinal, 9223372036854775808)";
     for sql in [
@@ -574,9 +579,16 @@ async fn a_user_with_two_ordinals_is_one_user() {
             "INSERT INTO day_users SELECT system, zone, 0, local_date, 'click', groupBitmapState({second}) \
              FROM events WHERE type = 'feature_click' GROUP BY ALL"
         ),
+        // One of the clicks of each day was of the second; sums are modulo 2^64.
+        format!(
+            "INSERT INTO feature_user_days SELECT system, zone, 0, feature, moved.1, local_date, moved.2 \
+             FROM (SELECT DISTINCT system, zone, feature, ordinal, local_date FROM events WHERE type = 'feature_click') \
+             ARRAY JOIN [(ordinal, toUInt64(-1)), ({second}, toUInt64(1))] AS moved"
+        ),
     ] {
         api.execute(&sql).await;
     }
     wait_until_seen().await;
     assert_eq!(answers().await, before);
+    assert_eq!(of_view().await, of_view_before);
 }

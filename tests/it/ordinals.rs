@@ -36,6 +36,40 @@ const SEVERAL: &str = "SELECT count() FROM (SELECT e.user, uniqExact(if(s.smalle
     LEFT JOIN (SELECT user, min(ordinal) AS smallest FROM split_users GROUP BY user) AS s ON s.user = e.user \
     GROUP BY e.user) WHERE n != 1";
 
+/// Clicks that a former version counted by pseudonym: in its table `feature_days`.
+#[tokio::test(flavor = "multi_thread")]
+async fn clicks_of_a_former_version_are_those_of_the_same_users() {
+    let fixture = Fixture::new().await;
+    let execute = async |sql: &str| fixture.store.client().query(sql).execute().await.unwrap();
+    let known = Ordinals::new(&fixture.store).resolve(users(1..3)).await.unwrap();
+    execute(include_str!("../../schemas/clickhouse/0006_feature_days.sql")).await;
+    let [one, two, erased, gone] = [users(1..2)[0], users(2..3)[0], Pseudonym([7; 16]), Pseudonym([8; 16])];
+    execute(&format!(
+        "INSERT INTO erased_events (system, type, time, user, ordinal, feature) \
+         VALUES ('erp', 'feature_click', '2026-10-01 00:00:00', unhex('{erased}'), 1234, 'a.b')"
+    ))
+    .await;
+    let rows = [(one, 1), (one, 2), (two, 1), (erased, 1), (gone, 1)];
+    let rows = rows.map(|(user, day)| format!("('erp', '', 0, 'a.b', unhex('{user}'), '2026-10-0{day}', {day} + 1)"));
+    execute(&format!("INSERT INTO feature_days VALUES {}", rows.join(", "))).await;
+
+    // A second time, as after a crash between the statement and its entry in the list of what is applied, it adds nothing.
+    for _ in 0..2 {
+        execute(include_str!(
+            "../../schemas/clickhouse/0098_feature_user_days_of_old_rows.sql"
+        ))
+        .await;
+    }
+    let sql = "SELECT ordinal, toString(local_date), clicks FROM feature_user_days FINAL ORDER BY ALL";
+    let mut stored: Vec<(u64, String, u64)> = fixture.store.client().query(sql).fetch_all().await.unwrap();
+    let (nobodys, ..) = stored.pop().unwrap();
+    assert!(nobodys > 1 << 63, "{nobodys}");
+    let mut expected = [(known[&one], 1), (known[&one], 2), (known[&two], 1), (1234, 1)]
+        .map(|(ordinal, day)| (ordinal, format!("2026-10-0{day}"), day + 1));
+    expected.sort();
+    assert_eq!(stored, expected);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ordinal_is_given_once_and_found_again() {
     let fixture = Fixture::new().await;

@@ -18,13 +18,13 @@ use crate::harness::{Fixture, PATIENCE, eventually};
 
 const ROLLUPS: [&str; 5] = [
     "feature_hours",
-    "feature_days",
+    "feature_user_days",
     "day_users",
     "hour_users",
     "feature_users",
 ];
 /// Those that a row too many makes wrong; the others are sets.
-const COUNTS: [&str; 2] = ["feature_hours", "feature_days"];
+const COUNTS: [&str; 2] = ["feature_hours", "feature_user_days"];
 
 /// A database with events on three days that are over.
 struct Scene {
@@ -208,7 +208,7 @@ async fn a_repeat_that_the_workers_did_not_recognise_counts_once() {
             .map(|f| f.surplus)
             .sum::<u64>()
     };
-    assert_eq!(surplus("feature_days"), 145, "{report}");
+    assert_eq!(surplus("feature_user_days"), 145, "{report}");
 }
 
 /// So many that their list is longer than a statement usually may be.
@@ -216,10 +216,10 @@ async fn a_repeat_that_the_workers_did_not_recognise_counts_once() {
 async fn keys_that_no_event_stands_for_are_removed() {
     let scene = Scene::new().await;
     let day = scene.end.saturating_sub(1.day());
-    let ghost = format!("'erp', '', 0, 'finance.1', sipHash128('nobody', number), '{day}'");
+    let ghost = format!("'erp', '', 0, 'finance.1', 1000000 + number, '{day}'");
     scene
         .execute(&format!(
-            "INSERT INTO feature_days SELECT {ghost}, 1 FROM numbers(15000)"
+            "INSERT INTO feature_user_days SELECT {ghost}, 1 FROM numbers(15000)"
         ))
         .await;
     // An hour with a user too many, and a feature that nobody clicked.
@@ -248,11 +248,11 @@ async fn what_a_worker_may_still_repeat_is_left_until_it_is_committed() {
     let mut scene = Scene::new().await;
     scene.fixture.config.reconcile.closed_after_ms = 3_600_000;
     scene
-        .execute("DELETE FROM feature_days WHERE true SETTINGS mutations_sync = 2")
+        .execute("DELETE FROM feature_user_days WHERE true SETTINGS mutations_sync = 2")
         .await;
     let report = scene.reconcile().await;
     assert_eq!((report.repaired(), report.pending.len()), (0, 6), "{report}");
-    scene.assert_wrong("feature_days").await;
+    scene.assert_wrong("feature_user_days").await;
     let progress = "INSERT INTO ingest_progress VALUES ('topic', 0, 2000, 2000, now64(3), 'w', now64(3))";
     scene.execute(progress).await;
     scene.assert_repairs().await;
@@ -262,14 +262,14 @@ async fn what_a_worker_may_still_repeat_is_left_until_it_is_committed() {
 #[tokio::test]
 async fn a_view_that_is_filled_after_the_repair_is_found_by_the_next_run() {
     let scene = Scene::new().await;
-    scene.execute("DETACH TABLE feature_days_of_events").await;
+    scene.execute("DETACH TABLE feature_user_days_of_events").await;
     scene.insert(3_000..3_100, "cut off").await;
-    scene.execute("ATTACH TABLE feature_days_of_events").await;
-    scene.assert_wrong("feature_days").await;
+    scene.execute("ATTACH TABLE feature_user_days_of_events").await;
+    scene.assert_wrong("feature_user_days").await;
     scene.assert_repairs().await;
     scene.insert(3_000..3_100, "cut off").await;
     assert_eq!(scene.fixture.number("SELECT count() FROM events").await, 2_100);
-    scene.assert_wrong("feature_days").await;
+    scene.assert_wrong("feature_user_days").await;
     scene.assert_repairs().await;
 }
 
@@ -343,15 +343,15 @@ async fn events_that_arrive_beside_a_repair_are_counted_once() {
 async fn an_insert_that_is_half_done_is_no_difference() {
     let scene = Scene::new().await;
     scene.reconcile().await;
-    let sql = "SELECT as_select FROM system.tables WHERE database = ? AND name = 'feature_days_of_events'";
+    let sql = "SELECT as_select FROM system.tables WHERE database = ? AND name = 'feature_user_days_of_events'";
     let database = &scene.fixture.config.clickhouse.database;
     let view: String = scene.client().query(sql).bind(database).fetch_one().await.unwrap();
     let slow = view.replace(" GROUP BY", " AND (sleep(3) = 0) GROUP BY");
     assert_ne!(view, slow);
-    scene.execute("DROP TABLE feature_days_of_events").await;
+    scene.execute("DROP TABLE feature_user_days_of_events").await;
     scene
         .execute(&format!(
-            "CREATE MATERIALIZED VIEW feature_days_of_events TO feature_days AS {slow}"
+            "CREATE MATERIALIZED VIEW feature_user_days_of_events TO feature_user_days AS {slow}"
         ))
         .await;
     let reconciling = async {
@@ -364,7 +364,7 @@ async fn an_insert_that_is_half_done_is_no_difference() {
     };
     tokio::join!(scene.insert(3_000..3_100, "slow"), reconciling);
     let clicks = "SELECT count() FROM events WHERE type = 'feature_click'";
-    let counted = "SELECT toUInt64(sum(clicks)) FROM feature_days";
+    let counted = "SELECT toUInt64(sum(clicks)) FROM feature_user_days";
     assert_eq!(scene.fixture.number(counted).await, scene.fixture.number(clicks).await);
 }
 
@@ -431,7 +431,7 @@ async fn days_whose_raw_events_are_gone_keep_their_rollups() {
             "DELETE FROM events WHERE local_date = '{day}' SETTINGS mutations_sync = 2"
         ))
         .await;
-    let kept = format!("SELECT toUInt64(sum(clicks)) FROM feature_days WHERE local_date = '{day}'");
+    let kept = format!("SELECT toUInt64(sum(clicks)) FROM feature_user_days WHERE local_date = '{day}'");
     let before = scene.fixture.number(&kept).await;
     let report = scene.reconcile().await;
     assert_eq!((report.days, report.differences()), (4, 0), "{report}");
@@ -475,7 +475,7 @@ async fn the_command_tells_what_it_found() {
     );
     scene.execute(&delete).await;
     let double = format!(
-        "INSERT INTO feature_days SELECT * FROM feature_days WHERE local_date = '{}' AND system = 'crm' SETTINGS insert_deduplicate = 0",
+        "INSERT INTO feature_user_days SELECT * FROM feature_user_days WHERE local_date = '{}' AND system = 'crm' SETTINGS insert_deduplicate = 0",
         day(3)
     );
     scene.execute(&double).await;
@@ -501,7 +501,7 @@ async fn the_command_tells_what_it_found() {
     2 days compared: 31 differences, 31 repaired, 0 days left
     ");
     insta::assert_snapshot!(run(&[]).1, @r"
-    crm DAY-3 feature_days: 148 keys, 0 missing, 148 too many: repaired
+    crm DAY-3 feature_user_days: 148 keys, 0 missing, 148 too many: repaired
     6 days compared: 148 differences, 148 repaired, 0 days left
     ");
     scene.assert_right().await;

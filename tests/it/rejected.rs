@@ -83,7 +83,7 @@ async fn eventually_rejected(fixture: &Fixture, count: u64) {
 }
 
 async fn eventually_counted(fixture: &Fixture, count: u64) {
-    let sql = "SELECT toUInt64(sum(clicks)) FROM feature_days";
+    let sql = "SELECT toUInt64(sum(clicks)) FROM feature_user_days";
     eventually("the events are counted", async || fixture.number(sql).await == count).await;
 }
 

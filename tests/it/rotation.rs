@@ -52,7 +52,7 @@ async fn under_a_further_line_everybody_has_another_pseudonym_and_is_counted_as_
     scene.delete("u-2").await;
     let before = scene.totals().await;
     let tables = scene.tables_of("u-3").await;
-    assert_eq!(tables, ["events", "feature_days", "ordinals", "roster"]);
+    assert_eq!(tables, ["events", "ordinals", "roster"]);
     let nothing_new = told_by(&scene.api.fixture, &["rotate-secret"]);
     assert_eq!(nothing_new.0, Some(2), "{}", nothing_new.1);
 
@@ -116,7 +116,7 @@ async fn a_rotation_that_was_cut_off_lets_nobody_in_until_it_is_ended() {
     let mut scene = Scene::new().await;
     let before = scene.totals().await;
     let tables = scene.tables_of("u-3").await;
-    for (line, last) in [(SECOND, "feature_days"), (THIRD, "erased")] {
+    for (line, last) in [(SECOND, "events"), (THIRD, "erased")] {
         let old = scene.api.fixture.config.privacy.secret.clone();
         scene.add_line(line);
         scene.forget_worker().await;

@@ -13,8 +13,8 @@ const RAW: &str = "SELECT count(), uniqExact(identity), sum(reinterpretAsUInt64(
 const REJECTS: &str = "SELECT count() FROM rejects FINAL";
 const FEATURE_HOURS: &str = "SELECT concat(toString(feature), '/', toString(toUInt16(local_date)), '/', \
     toString(local_hour)) AS key, sum(clicks) FROM feature_hours GROUP BY key";
-const FEATURE_DAYS: &str = "SELECT concat(toString(feature), '/', lower(hex(user)), '/', \
-    toString(toUInt16(local_date))) AS key, sum(clicks) FROM feature_days GROUP BY key";
+const FEATURE_USER_DAYS: &str = "SELECT concat(toString(feature), '/', lower(hex(user)), '/', \
+    toString(toUInt16(local_date))) AS key, sum(clicks) FROM feature_user_days INNER JOIN (SELECT DISTINCT user, ordinal FROM ordinals) AS owners USING (ordinal) GROUP BY key";
 
 impl Differences {
     pub async fn of(store: &Store, truth: &Truth, rejects: u64) -> anyhow::Result<Self> {
@@ -29,7 +29,7 @@ impl Differences {
         differences.compare("rejects", rejects, refused);
         for (table, sql, expected) in [
             ("feature_hours", FEATURE_HOURS, &truth.feature_hours),
-            ("feature_days", FEATURE_DAYS, &truth.feature_days),
+            ("feature_user_days", FEATURE_USER_DAYS, &truth.feature_user_days),
         ] {
             let found = store.client().query(sql).fetch_all::<(String, u64)>().await?;
             let found: BTreeMap<_, _> = found.into_iter().collect();

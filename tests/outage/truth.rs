@@ -79,7 +79,7 @@ pub struct Truth {
     /// `feature/day/hour` → clicks.
     pub feature_hours: BTreeMap<String, u64>,
     /// `feature/user/day` → clicks.
-    pub feature_days: BTreeMap<String, u64>,
+    pub feature_user_days: BTreeMap<String, u64>,
 }
 
 impl Truth {
@@ -106,7 +106,7 @@ impl Truth {
             events: count,
             identity_sum,
             feature_hours: hours.collect(),
-            feature_days: days.collect(),
+            feature_user_days: days.collect(),
         }
     }
 }

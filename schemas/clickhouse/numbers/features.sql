@@ -5,7 +5,7 @@
 --   unused, declining: of a feature meant to be used monthly, quarterly or yearly (cadence) a window that is shorter than that proves neither: it is unused
 --   where nobody clicked it in the whole month, quarter or year before `to` and it was out by then, and it is not declining
 -- Sets of users come from feature_users, one for each day; folding them keeps who was seen and who was seen again. Depth needs the clicks of each user and
--- day, which feature_days holds.
+-- day, which feature_user_days holds.
 -- These sets hold everybody also where a filter asks about some: they only meet sets of people, and those whom it leaves in the window before are others.
 -- `people` are for each role its name, how many there are now and were before, and the sets of both.
 -- Suppressed (numbers NULL): fewer than {{min_group_size}} people expected, or entitled at all. Without any roster clicks and depth are shown.

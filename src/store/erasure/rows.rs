@@ -32,7 +32,8 @@ impl Rows<'_> {
         let found = self.number(&users).await?;
         // Several rows of one key may not be merged yet.
         let user_days = format!(
-            "SELECT uniqExact(system, zone, rebuilt, feature, user, local_date) FROM feature_days WHERE {OURS}"
+            "SELECT uniqExact(system, zone, rebuilt, feature, ordinal, local_date) FROM feature_user_days \
+             WHERE ordinal IN (SELECT ordinal FROM ordinals WHERE {OURS} UNION ALL SELECT ordinal FROM events WHERE {OURS})"
         );
         let erased = Erased {
             found,
@@ -45,7 +46,6 @@ impl Rows<'_> {
         self.remove("ordinals").await?;
         self.move_splits().await?;
         self.move_events().await?;
-        self.move_feature_days().await?;
         self.move_roster().await?;
         self.remove("training").await?;
         Ok(erased)
@@ -72,19 +72,6 @@ impl Rows<'_> {
         .await
         .context("erased_events")?;
         self.remove("events").await
-    }
-
-    async fn move_feature_days(&self) -> anyhow::Result<()> {
-        let columns = "system, zone, rebuilt, feature, local_date";
-        self.execute(&format!(
-            "INSERT INTO feature_days ({columns}, user, clicks) SELECT {columns}, {STAND_IN} AS stand_in, sum(clicks) FROM feature_days \
-             WHERE {OURS} AND (stand_in, toYYYYMM(local_date)) NOT IN \
-                (SELECT user, toYYYYMM(local_date) FROM feature_days WHERE has({{stand_ins:Array(String)}}, hex(user))) \
-             GROUP BY {columns}, user"
-        ))
-        .await
-        .context("feature_days")?;
-        self.remove("feature_days").await
     }
 
     /// Only the newest roster of a system counts.
