@@ -325,3 +325,54 @@ fn body(text: &str) -> &str {
     view.and_then(|(_, view)| view.split_once(" AS\n"))
         .map_or(text, |(_, body)| body)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVERYBODY: Shape = Shape {
+        by: Dimension::Unit,
+        filtered: false,
+        split: false,
+        rebuilt: false,
+    };
+
+    /// Every number's question, by name.
+    fn questions(numbers: &Numbers, shape: Shape) -> Vec<(&'static str, String)> {
+        let ask = |name: &'static str| (name, numbers.question(&format!("SELECT * FROM {{{{{name}}}}}"), shape));
+        names().map(ask).collect()
+    }
+
+    #[test]
+    fn nothing_of_a_filter_is_left_where_there_is_none() {
+        let numbers = Numbers::new(10).unwrap();
+        for (name, text) in numbers.views().chain(questions(&numbers, EVERYBODY)) {
+            for left in ["{filter", "withheld,", "chosen", " -- filtered", " -- split", "{{"] {
+                assert!(!text.contains(left), "{left} in {name}: {text}");
+            }
+        }
+        let some = Shape {
+            filtered: true,
+            ..EVERYBODY
+        };
+        let filtered = questions(&numbers, some);
+        let held = filtered.iter().filter(|(_, text)| text.contains("AS withheld"));
+        assert_eq!(held.count(), 13);
+        assert!(filtered.iter().all(|(_, text)| !text.contains("{{")));
+    }
+
+    #[test]
+    fn on_a_cluster_a_users_rows_of_a_day_are_grouped() {
+        let mut config = Config::load(None).unwrap();
+        let merged = |config: &Config| {
+            let numbers = Numbers::of(config).unwrap();
+            let texts = numbers.views().chain(questions(&numbers, EVERYBODY));
+            texts
+                .filter(|(_, text)| text.contains("feature_user_days FINAL"))
+                .count()
+        };
+        assert_eq!(merged(&config), 2);
+        config.clickhouse.cluster = "main".to_owned();
+        assert_eq!(merged(&config), 0);
+    }
+}

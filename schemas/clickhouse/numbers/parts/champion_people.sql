@@ -61,7 +61,8 @@ LEFT JOIN
                             UNION ALL
                             SELECT local_date >= {month:Date}, arrayJoin(bitmapToArray({{users of groupBitmapMergeState(users)}})), 0, '', 1
                             FROM day_users
-                            WHERE system = {system:String} AND zone = current_zone AND activity = 'click' AND has(working_days, local_date)
+                            WHERE system = {system:String} AND zone = current_zone AND local_date >= calendar_from AND local_date < calendar_to
+                                AND activity = 'click' AND has(working_days, local_date)
                             GROUP BY local_date
                         )
                         GROUP BY is_now, first_ordinal
