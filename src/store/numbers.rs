@@ -294,7 +294,7 @@ fn fill(sql: String, (name, text): &Text, shape: Shape) -> String {
     }
 }
 
-/// The lines that a question of the shape needs.
+/// The lines that a question of the shape needs: no comments.
 fn standing(sql: &str, shape: Shape) -> String {
     let line = |line| match (
         str::strip_suffix(line, ONLY_FILTERED),
@@ -302,7 +302,7 @@ fn standing(sql: &str, shape: Shape) -> String {
     ) {
         (Some(marked), _) => shape.filtered.then_some(marked),
         (_, Some(marked)) => shape.split.then_some(marked),
-        _ => Some(line),
+        _ => (!line.trim_start().starts_with("--")).then_some(line),
     };
     sql.lines().filter_map(line).map(|line| format!("{line}\n")).collect()
 }
