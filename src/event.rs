@@ -62,13 +62,14 @@ pub enum Body<'a> {
     },
 }
 
-/// 128 bits that stand for `source` + `id`: two events with the same identity are the same event.
+/// 64 bits that stand for `source` + `id`: two events with the same identity are the same event. It is compared with the last million of its partition,
+/// so that one of 18 million million events may be taken for a repeat of another; what is stored is told apart by time as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Identity(pub u128);
+pub struct Identity(pub u64);
 
 impl Identity {
     pub fn of(source: &str, id: &str) -> Self {
-        Self(xxh3_128_with_seed(id.as_bytes(), xxh3_64(source.as_bytes())))
+        Self(xxh3_128_with_seed(id.as_bytes(), xxh3_64(source.as_bytes())) as u64)
     }
 }
 

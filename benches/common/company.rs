@@ -1,4 +1,4 @@
-//! A company of any size whose events go straight into the table `events`, in batches in the order of time as ingest would store
+//! A company of any size whose events go straight into the table `raw_events`, in batches in the order of time as ingest would store
 //! them, so that the views fill the rollups; what they are about is a function of their number.
 
 use std::time::{Duration, Instant};
@@ -62,7 +62,7 @@ impl Company {
             so_far += batch.len() as u64 * visits * per_visit;
             stored(so_far);
         }
-        installation.number("SELECT count() FROM events").await
+        installation.number("SELECT count() FROM raw_events").await
     }
 
     /// How many features each role has of its own.
@@ -102,13 +102,13 @@ impl Company {
     fn events_sql(&self, dates: &str, days: u64, users: u64, per_visit: u64) -> String {
         let own = self.own_features();
         format!(
-            "INSERT INTO events (system, type, time, user, ordinal, feature, session, outcome, method, source, identity, zone,
+            "INSERT INTO raw_events (system, type, time, ordinal, feature, session, outcome, method, source, identity, zone,
                 local_date, local_hour, kafka_topic, kafka_partition, kafka_offset, ingested_at)
             SELECT '{SYSTEM}', if(is_login, 'login', 'feature_click'),
-                toDateTime64(toDateTime(day, '{ZONE}') + 3600 * local_hour + r % 3600, 3, 'UTC'), MD5(toString(u)) AS user, u + 1,
+                toDateTime64(toDateTime(day, '{ZONE}') + 3600 * local_hour + r % 3600, 3, 'UTC'), u + 1,
                 if(is_login, '', concat('module', toString(f % 12), '.feature', toString(f))),
                 concat('s-', toString(visit % 1000000)), if(is_login, 'success', ''), if(is_login, 'saml', ''), '/erp',
-                MD5(concat(toString(day), toString(number))), '{ZONE}', day, if(u % 20 = 7, 20 + r % 10, 8 + (r + visit) % 10) % 24 AS local_hour,
+                cityHash64(day, number, 1), '{ZONE}', day, if(u % 20 = 7, 20 + r % 10, 8 + (r + visit) % 10) % 24 AS local_hour,
                 'usage.events', u % 4, number, now64(3)
             FROM
             (

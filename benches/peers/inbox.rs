@@ -1,7 +1,7 @@
-//! What a peer needs in ClickHouse: the table `inbox`, which it reads from or writes to, and a view that makes rows of `events` from it.
+//! What a peer needs in ClickHouse: the table `inbox`, which it reads from or writes to, and a view that makes rows of `raw_events` from it.
 //!
-//! Neither peer can do what a worker does to an event. The view comes as near as SQL does: the pseudonym is a hash without a key, the
-//! time zone is written into the view, nothing is validated, and nothing is checked for repeats.
+//! Neither peer can do what a worker does to an event. The view comes as near as SQL does: nobody is pseudonymised, an ordinal is read off the user's
+//! id, the time zone is written into the view, nothing is validated, and nothing is checked for repeats.
 
 use crate::parts::{Installation, ZONE};
 
@@ -60,17 +60,17 @@ pub fn consumers() -> usize {
 
 async fn create(installation: &Installation, inbox: &str, events: &str) -> anyhow::Result<()> {
     let view = format!(
-        "CREATE MATERIALIZED VIEW events_of_inbox TO events AS
+        "CREATE MATERIALIZED VIEW events_of_inbox TO raw_events AS
         WITH parseDateTime64BestEffort(e.time, 3, 'UTC') AS at, toTimeZone(at, '{ZONE}') AS local
         SELECT
             e.data.system AS system,
             multiIf(e.type = 'usage.login.v1', 'login', e.type = 'usage.feature_click.v1', 'feature_click', 'feedback') AS type,
             at AS time,
-            sipHash128(e.subject) AS user, toUInt64(substring(e.subject, 3)) AS ordinal,
+            toUInt64(substring(e.subject, 3)) AS ordinal,
             e.data.feature AS feature, e.data.session AS session, e.data.element AS element, e.data.outcome AS outcome,
             e.data.method AS method, e.data.score AS score, e.data.category AS category, e.data.comment AS comment,
             e.source AS source,
-            sipHash128(e.source, e.id) AS identity,
+            sipHash64(e.source, e.id) AS identity,
             '{ZONE}' AS zone, toDate(local) AS local_date, toHour(local) AS local_hour,
             e.topic AS kafka_topic, e.partition AS kafka_partition, e.offset AS kafka_offset,
             now64(3) AS ingested_at

@@ -56,7 +56,7 @@ pub async fn run(
 
     let us = |cpu: Duration| cpu.as_secs_f64() * 1e6 / topic.events as f64;
     let different = installation
-        .number("SELECT uniqExact(kafka_partition, kafka_offset) FROM events")
+        .number("SELECT uniqExact(kafka_partition, kafka_offset) FROM raw_events")
         .await?;
     Ok(Run {
         events_per_second: topic.events as f64 / watch.seconds(),
@@ -65,7 +65,7 @@ pub async fn run(
         engine_us: us(others[0]),
         broker_us: us(others[1]),
         lost: topic.events - different,
-        // Repeats in `events` may have been replaced already; in the rollups they stay.
+        // Repeats in `raw_events` may have been replaced already; in the rollups they stay.
         twice: counted(installation).await?.saturating_sub(clicks(installation).await?),
     })
 }
@@ -89,7 +89,9 @@ async fn counted(installation: &Installation) -> anyhow::Result<u64> {
 /// Different clicks in the table.
 async fn clicks(installation: &Installation) -> anyhow::Result<u64> {
     installation
-        .number("SELECT uniqExact(kafka_topic, kafka_partition, kafka_offset) FROM events WHERE type = 'feature_click'")
+        .number(
+            "SELECT uniqExact(kafka_topic, kafka_partition, kafka_offset) FROM raw_events WHERE type = 'feature_click'",
+        )
         .await
 }
 
@@ -143,7 +145,7 @@ impl Watch {
             return Ok(false);
         }
         // The table is asked first: that costs next to nothing.
-        if self.visible.is_none() && installation.number("SELECT count() FROM events").await? >= self.events {
+        if self.visible.is_none() && installation.number("SELECT count() FROM raw_events").await? >= self.events {
             self.visible = (counted(installation).await? >= self.clicks(installation).await?).then(Instant::now);
         }
         if self.committed.is_none() {

@@ -93,7 +93,7 @@ pub async fn engine(report: &mut Report, parts: &Parts, installation: Installati
     let (mut cpu, mut speed) = (Vec::new(), Vec::new());
     for run in 1..=RUNS {
         let installation = parts.database(&format!("floor_{run}")).await?;
-        let sql = format!("INSERT INTO events ({}) FORMAT Native", ingest::row_columns());
+        let sql = format!("INSERT INTO raw_events ({}) FORMAT Native", ingest::row_columns());
         let client = ingest::with_insert_settings(installation.store.client().clone());
         let meter = Meter::start(&[parts.engine_pid()])?;
         for (number, batch) in batches.iter().enumerate() {
@@ -105,7 +105,7 @@ pub async fn engine(report: &mut Report, parts: &Parts, installation: Installati
             insert.end().await?;
         }
         let (wall, used) = meter.stop()?;
-        let rows = installation.number("SELECT count() FROM events").await? as f64;
+        let rows = installation.number("SELECT count() FROM raw_events").await? as f64;
         cpu.push(used[0].as_secs_f64() * 1e6 / rows);
         speed.push(rows / wall.as_secs_f64());
         installation.drop().await?;
@@ -119,7 +119,7 @@ pub async fn engine(report: &mut Report, parts: &Parts, installation: Installati
 /// rows of a batch share the time at which it was opened.
 async fn batches(installation: &Installation, events: u64) -> anyhow::Result<Vec<Bytes>> {
     let client = installation.store.client();
-    let sql = "SELECT toUnixTimestamp64Milli(ingested_at) AS at, count() FROM events GROUP BY at ORDER BY at";
+    let sql = "SELECT toUnixTimestamp64Milli(ingested_at) AS at, count() FROM raw_events GROUP BY at ORDER BY at";
     let opened: Vec<(i64, u64)> = client.query(sql).fetch_all().await?;
     let (mut bodies, mut rows) = (Vec::new(), 0);
     for (at, count) in opened {
@@ -127,7 +127,7 @@ async fn batches(installation: &Installation, events: u64) -> anyhow::Result<Vec
             break;
         }
         let sql = format!(
-            "SELECT {} FROM events WHERE ingested_at = fromUnixTimestamp64Milli({at}) ORDER BY kafka_partition, kafka_offset",
+            "SELECT {} FROM raw_events WHERE ingested_at = fromUnixTimestamp64Milli({at}) ORDER BY kafka_partition, kafka_offset",
             ingest::row_columns()
         );
         bodies.push(

@@ -94,9 +94,9 @@ impl Run {
         let (wall, others) = meter.stop()?;
         let used = [worker_cpu, others[0], others[1]];
 
-        let stored = installation.number("SELECT count() FROM events").await?;
+        let stored = installation.number("SELECT count() FROM raw_events").await?;
         let clicks = installation
-            .number("SELECT countIf(type = 'feature_click') FROM events")
+            .number("SELECT countIf(type = 'feature_click') FROM raw_events")
             .await?;
         let counted = installation
             .number("SELECT toUInt64(sum(clicks)) FROM feature_user_days")
@@ -107,7 +107,7 @@ impl Run {
         );
         // A batch carries the time at which its first event was read.
         let first_ms = installation
-            .number("SELECT toUInt64(toUnixTimestamp64Milli(min(ingested_at))) FROM events")
+            .number("SELECT toUInt64(toUnixTimestamp64Milli(min(ingested_at))) FROM raw_events")
             .await?;
         let seconds = (committed_ms - first_ms.cast_signed()) as f64 / 1e3;
         let us = |cpu: Duration| cpu.as_secs_f64() * 1e6 / events as f64;

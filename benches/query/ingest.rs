@@ -14,7 +14,7 @@ const GROWTH: f64 = 1.1;
 
 /// Sends the same number of events to both, in turns, each to a topic of its own.
 pub async fn compare(report: &mut Report, parts: &mut Parts, many: &Installation) -> anyhow::Result<()> {
-    let stored = many.number("SELECT count() FROM events").await?;
+    let stored = many.number("SELECT count() FROM raw_events").await?;
     let few = with_topic(parts, "few").await?;
     few.define_system().await?;
     let many = with_topic(parts, &many.config.clickhouse.database).await?;

@@ -108,7 +108,10 @@ async fn store(installation: &Installation, today: Date, events: u64) -> anyhow:
     let mut report = started.about(stored);
     let bytes = "SELECT sum(bytes_on_disk) FROM system.parts WHERE active AND database = currentDatabase()";
     let all = installation.number(bytes).await? as f64 / stored as f64;
-    let raw = installation.number(&format!("{bytes} AND table = 'events'")).await? as f64 / stored as f64;
+    let raw = installation
+        .number(&format!("{bytes} AND table = 'raw_events'"))
+        .await? as f64
+        / stored as f64;
     let goal = Target::AtMost(BYTES_PER_EVENT);
     report.add_with_target("on disk, rollups included", "B/event", vec![all], goal);
     report.add("on disk, the raw events alone", "B/event", vec![raw]);

@@ -29,7 +29,7 @@ pub const QUESTIONS: [Question; 8] = [
         },
         raw: |to| {
             format!(
-                "SELECT unit, count(), countIf(user IN (SELECT user FROM events WHERE {})) FROM roster
+                "SELECT unit, count(), countIf(ordinal IN (SELECT ordinal FROM raw_events WHERE {})) FROM roster
                 WHERE entitled_to > '{to}' GROUP BY unit",
                 within(to, 28)
             )
@@ -47,7 +47,7 @@ pub const QUESTIONS: [Question; 8] = [
         },
         raw: |to| {
             format!(
-                "SELECT toStartOfMonth(local_date) AS month, phase, uniqExact(user) FROM events INNER JOIN roster USING (user)
+                "SELECT toStartOfMonth(local_date) AS month, phase, uniqExact(ordinal) FROM raw_events INNER JOIN roster USING (ordinal)
                 WHERE {} GROUP BY month, phase",
                 within(to, 540)
             )
@@ -61,7 +61,7 @@ pub const QUESTIONS: [Question; 8] = [
         path: |to, _| format!("heatmap/hours?{}", days(to, 31)),
         raw: |to| {
             format!(
-                "SELECT toDayOfWeek(local_date) AS weekday, local_hour, count(), uniqExact(user) FROM events
+                "SELECT toDayOfWeek(local_date) AS weekday, local_hour, count(), uniqExact(ordinal) FROM raw_events
                 WHERE {} GROUP BY weekday, local_hour",
                 within(to, 31)
             )
@@ -78,7 +78,7 @@ pub const QUESTIONS: [Question; 8] = [
         },
         raw: |to| {
             format!(
-                "SELECT feature, unit, uniqExact(user) FROM events INNER JOIN roster USING (user) WHERE {} GROUP BY feature, unit",
+                "SELECT feature, unit, uniqExact(ordinal) FROM raw_events INNER JOIN roster USING (ordinal) WHERE {} GROUP BY feature, unit",
                 within(to, 31)
             )
         },
@@ -91,8 +91,8 @@ pub const QUESTIONS: [Question; 8] = [
         path: |to, _| format!("features?{}", days(to, 31)),
         raw: |to| {
             format!(
-                "SELECT feature, uniqExact(user), median(clicks) FROM
-                    (SELECT feature, user, local_date, count() AS clicks FROM events WHERE {} GROUP BY feature, user, local_date)
+                "SELECT feature, uniqExact(ordinal), median(clicks) FROM
+                    (SELECT feature, ordinal, local_date, count() AS clicks FROM raw_events WHERE {} GROUP BY feature, ordinal, local_date)
                 GROUP BY feature",
                 within(to, 31)
             )
@@ -109,8 +109,8 @@ pub const QUESTIONS: [Question; 8] = [
         },
         raw: |to| {
             format!(
-                "SELECT user, min(local_date), max(local_date), groupUniqArrayIf(local_date, local_date > toDate('{to}') - 56)
-                FROM events WHERE {} GROUP BY user",
+                "SELECT ordinal, min(local_date), max(local_date), groupUniqArrayIf(local_date, local_date > toDate('{to}') - 56)
+                FROM raw_events WHERE {} GROUP BY ordinal",
                 within(to, 540)
             )
         },
@@ -123,7 +123,7 @@ pub const QUESTIONS: [Question; 8] = [
         path: |to, _| format!("retention?{}", days(to, 84)),
         raw: |to| {
             format!(
-                "SELECT user, min(local_date), groupUniqArray(toMonday(local_date)) FROM events WHERE {} GROUP BY user",
+                "SELECT ordinal, min(local_date), groupUniqArray(toMonday(local_date)) FROM raw_events WHERE {} GROUP BY ordinal",
                 within(to, 540)
             )
         },
@@ -142,7 +142,7 @@ pub const QUESTIONS: [Question; 8] = [
             let steps: Vec<_> = (0..5).map(|step| format!("feature = '{}'", feature(step))).collect();
             format!(
                 "SELECT windowFunnel(604800)(toDateTime(time), {}) AS steps, count() FROM
-                    (SELECT user, time, feature FROM events WHERE {}) GROUP BY user",
+                    (SELECT ordinal, time, feature FROM raw_events WHERE {}) GROUP BY ordinal",
                 steps.join(", "),
                 within(to, 31)
             )

@@ -63,7 +63,7 @@ pub struct Batch {
     opened: Instant,
     /// Stands in every row of this batch, in milliseconds since the epoch.
     pub ingested_ms: i64,
-    /// The low halves of the rows' identities, added up with wrap-around: tells whether all of them are stored.
+    /// The rows' identities, added up with wrap-around: tells whether all of them are stored.
     pub identity_sum: u64,
 }
 
@@ -139,9 +139,9 @@ impl Batch {
             });
         }
         let rows = self.rows.get_mut().unwrap_or_else(PoisonError::into_inner);
-        self.held_bytes += rows.push(event, &user, self.zones.of(&event.system), position);
+        self.held_bytes += rows.push(event, user.ordinal, self.zones.of(&event.system), position);
         self.row_count += 1;
-        self.identity_sum = self.identity_sum.wrapping_add(event.identity.0 as u64);
+        self.identity_sum = self.identity_sum.wrapping_add(event.identity.0);
     }
 
     pub fn push_dead_letter(&mut self, envelope: &Envelope<'_>, reject: Reject) {

@@ -67,7 +67,7 @@ impl Inserter {
     }
 
     async fn send(&self, token: &str, comment: &str, body: &[Bytes]) -> Result<(), clickhouse::error::Error> {
-        let sql = format!("INSERT INTO events ({}) FORMAT Native", rows::columns());
+        let sql = format!("INSERT INTO raw_events ({}) FORMAT Native", rows::columns());
         // Compressing costs the worker more than it saves on any network that carries the events to Kafka.
         let client = with_settings(self.store.client().clone())
             .with_compression(Compression::None)

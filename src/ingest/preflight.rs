@@ -35,7 +35,7 @@ pub async fn check(store: &Store) -> anyhow::Result<()> {
         check_replicas(store, cluster).await?;
     }
     // The raw table and every table that a view of it fills.
-    let targets: Vec<_> = iter::once("events")
+    let targets: Vec<_> = iter::once("raw_events")
         .chain(ROLLUPS.iter().map(|rollup| rollup.table))
         .map(|table| store.stored(table).0)
         .collect();

@@ -1,25 +1,22 @@
-//! Rows of `events` as they are sent: column by column, in ClickHouse's Native format. Texts that repeat are sent once, with a
+//! Rows of `raw_events` as they are sent: column by column, in ClickHouse's Native format. Texts that repeat are sent once, with a
 //! number in each row, which is how ClickHouse stores them: it neither parses nor hashes them again.
 
 use bytes::Bytes;
 
 use super::dictionary::{Dictionary, varint};
 use super::envelope::Position;
-use super::users::User;
 use super::zones::SystemZone;
 use crate::event::{Body, Event};
 
 const TEXT: &str = "String";
 const REPEATED: &str = "LowCardinality(String)";
 const TIME: &str = "DateTime64(3, 'UTC')";
-const BYTES_16: &str = "FixedString(16)";
 
 /// Name and type of the columns, in the order in which they are sent.
-const COLUMNS: [(&str, &str); 22] = [
+const COLUMNS: [(&str, &str); 21] = [
     ("ordinal", "UInt64"),
-    ("user", BYTES_16),
     ("time", TIME),
-    ("identity", BYTES_16),
+    ("identity", "UInt64"),
     ("kafka_offset", "UInt64"),
     ("kafka_partition", "UInt16"),
     ("local_date", "Date"),
@@ -41,7 +38,7 @@ const COLUMNS: [(&str, &str); 22] = [
 ];
 
 /// What one row takes in the columns of fixed width, and of the lengths of its texts.
-const FIXED_BYTES: usize = 4 * 8 + 2 * 16 + 2 * 2 + 4 + 2;
+const FIXED_BYTES: usize = 5 * 8 + 2 * 2 + 4 + 2;
 
 /// The names of the columns, for an INSERT.
 pub fn columns() -> String {
@@ -59,7 +56,6 @@ pub struct Common<'a> {
 pub struct Rows {
     count: usize,
     ordinals: Vec<u8>,
-    users: Vec<u8>,
     times: Vec<u8>,
     identities: Vec<u8>,
     offsets: Vec<u8>,
@@ -95,9 +91,8 @@ impl Rows {
         Self {
             count: 0,
             ordinals: bytes(8),
-            users: bytes(16),
             times: bytes(8),
-            identities: bytes(16),
+            identities: bytes(8),
             offsets: bytes(8),
             partitions: bytes(2),
             dates: bytes(2),
@@ -127,14 +122,13 @@ impl Rows {
     }
 
     /// Gives the bytes that it took.
-    pub fn push(&mut self, event: &Event<'_>, user: &User, zone: &SystemZone, position: Position) -> usize {
+    pub fn push(&mut self, event: &Event<'_>, ordinal: u64, zone: &SystemZone, position: Position) -> usize {
         let local = zone.zone.local_hour(event.time_ms);
         let labels = Labels::of(&event.body);
         self.count += 1;
-        self.ordinals.extend_from_slice(&user.ordinal.to_le_bytes());
-        self.users.extend_from_slice(&user.pseudonym.0);
+        self.ordinals.extend_from_slice(&ordinal.to_le_bytes());
         self.times.extend_from_slice(&event.time_ms.to_le_bytes());
-        self.identities.extend_from_slice(&event.identity.0.to_be_bytes());
+        self.identities.extend_from_slice(&event.identity.0.to_le_bytes());
         self.offsets.extend_from_slice(&(position.offset as u64).to_le_bytes());
         self.partitions
             .extend_from_slice(&(position.partition as u16).to_le_bytes());
@@ -171,7 +165,6 @@ impl Rows {
         let ingested = common.ingested_ms.to_le_bytes().repeat(count);
         let columns: [Vec<u8>; COLUMNS.len()] = [
             self.ordinals,
-            self.users,
             self.times,
             self.identities,
             self.offsets,

@@ -34,7 +34,7 @@ pub struct Takeover {
 
 #[derive(Row, Deserialize)]
 struct StoredIdentity {
-    identity: [u8; 16],
+    identity: u64,
 }
 
 /// Repeats a step until it succeeds; `what` is what could not be done.
@@ -135,7 +135,7 @@ impl Takeover {
     /// offsets began again.
     async fn read_identities(&self, partition: i32, committed: u64) -> anyhow::Result<IdentityMemory> {
         let from = committed.saturating_sub(self.identity_memory as u64);
-        let sql = "SELECT identity FROM events WHERE kafka_topic = ? AND kafka_partition = ? AND kafka_offset >= ? \
+        let sql = "SELECT identity FROM raw_events WHERE kafka_topic = ? AND kafka_partition = ? AND kafka_offset >= ? \
             ORDER BY ingested_at, kafka_offset";
         let query = self
             .store
@@ -147,7 +147,7 @@ impl Takeover {
         let mut rows = query.fetch::<StoredIdentity>()?;
         let mut memory = IdentityMemory::new(self.identity_memory);
         while let Some(row) = rows.next().await? {
-            memory.remember(Identity(u128::from_be_bytes(row.identity)));
+            memory.remember(Identity(row.identity));
         }
         Ok(memory)
     }

@@ -83,10 +83,10 @@ impl Writer {
         self.request_rebuilds(batch).await
     }
 
-    /// Whether every row of the batch is in `events`. What stands there beside them never makes a missing row look stored.
+    /// Whether every row of the batch is in `raw_events`. What stands there beside them never makes a missing row look stored.
     pub async fn has_stored(&self, batch: &Batch) -> anyhow::Result<bool> {
-        let sql = "SELECT count(), sum(reinterpretAsUInt64(reverse(substring(identity, 9)))) FROM \
-            (SELECT DISTINCT identity FROM events WHERE kafka_topic = ? AND kafka_partition IN ? \
+        let sql = "SELECT count(), sum(identity) FROM \
+            (SELECT DISTINCT identity FROM raw_events WHERE kafka_topic = ? AND kafka_partition IN ? \
                 AND ingested_at = fromUnixTimestamp64Milli(?, 'UTC'))";
         let partitions: Vec<i32> = batch.covered.keys().copied().collect();
         let query = self.shared.store.client().query(sql).bind(&self.topic).bind(partitions);

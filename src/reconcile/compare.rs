@@ -201,7 +201,10 @@ impl Comparison<'_> {
 
     /// The number of raw events, and of those among them whose offsets are not committed yet.
     async fn standing(&self) -> anyhow::Result<(u64, u64)> {
-        let events = self.events("kafka_topic, kafka_partition, kafka_offset, stored_at", "events FINAL");
+        let events = self.events(
+            "kafka_topic, kafka_partition, kafka_offset, stored_at",
+            "raw_events FINAL",
+        );
         let sql = format!(
             "SELECT count(), countIf(kafka_offset >= committed AND stored_at > now64(3) - toIntervalMillisecond({})) \
              FROM ({events}) AS stored LEFT JOIN \

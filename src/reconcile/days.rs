@@ -19,7 +19,7 @@ pub struct Selection {
 impl Selection {
     pub async fn days(&self, store: &Store) -> anyhow::Result<Vec<LocalDay>> {
         let sql = "SELECT system, zone FROM \
-             (SELECT DISTINCT system FROM events WHERE stored_at >= fromUnixTimestamp64Milli({since:Int64}) \
+             (SELECT DISTINCT system FROM raw_events WHERE stored_at >= fromUnixTimestamp64Milli({since:Int64}) \
                 AND time >= toDateTime({after:Date}, 'UTC') AND time < toDateTime({before:Date}, 'UTC')) AS stored \
              LEFT JOIN (SELECT system, argMax(zone, version) AS zone FROM systems GROUP BY system) AS defined USING (system) \
              ORDER BY system";
@@ -36,7 +36,7 @@ impl Selection {
     async fn days_of(&self, store: &Store, system: String, zone: String) -> anyhow::Result<Vec<LocalDay>> {
         let timezone = if zone.is_empty() { "UTC" } else { &zone };
         let sql = "SELECT DISTINCT toString(if(zone = {zone:String}, local_date, toDate(time, {timezone:String})) AS day) \
-             FROM events WHERE system = {system:String} AND stored_at >= fromUnixTimestamp64Milli({since:Int64}) \
+             FROM raw_events WHERE system = {system:String} AND stored_at >= fromUnixTimestamp64Milli({since:Int64}) \
                 AND time >= toDateTime({after:Date}, 'UTC') AND time < toDateTime({before:Date}, 'UTC') \
                 AND day >= {from:Date} AND day < {to:Date}";
         let query = self.query(store, sql).param("system", &system).param("zone", &zone);

@@ -109,7 +109,7 @@ fn plan(start: Option<Date>, config: &Config) -> anyhow::Result<Plan> {
 
 async fn wait_until_stored(config: &Config, expected: u64) -> anyhow::Result<()> {
     let store = Store::new(&config.clickhouse);
-    let sql = "SELECT uniqExact(identity) FROM events WHERE system = ?";
+    let sql = "SELECT uniqExact(identity) FROM raw_events WHERE system = ?";
     let (mut last, mut moved) = (0, Instant::now());
     while moved.elapsed() < PATIENCE {
         let query = store.client().query(sql).bind(SYSTEM);

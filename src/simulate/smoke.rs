@@ -136,8 +136,8 @@ struct Counts {
 }
 
 const COUNTS: &str = "SELECT
-    assumeNotNull((SELECT count() FROM events WHERE system = {system:String})) AS raw_rows,
-    assumeNotNull((SELECT uniqExact(identity) FROM events WHERE system = {system:String})) AS raw_identities,
+    assumeNotNull((SELECT count() FROM raw_events WHERE system = {system:String})) AS raw_rows,
+    assumeNotNull((SELECT uniqExact(identity) FROM raw_events WHERE system = {system:String})) AS raw_identities,
     assumeNotNull((SELECT sum(clicks) FROM feature_hours WHERE system = {system:String} AND zone = {zone:String})) AS feature_hour_clicks,
     assumeNotNull((SELECT sum(clicks) FROM feature_user_days WHERE system = {system:String} AND zone = {zone:String})) AS feature_day_clicks,
     assumeNotNull((SELECT uniqExact(kafka_topic, kafka_partition, kafka_offset) FROM rejects)) AS rejects";

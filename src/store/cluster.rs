@@ -6,10 +6,11 @@
 
 use anyhow::{Context, bail};
 
-/// What is sharded, and by what. All events of a user are on one shard, so that `FINAL` there sees all that it must merge. The rollups are
+/// What is sharded, and by what. All events of an ordinal are on one shard, so that `FINAL` there sees all that it must merge. The rollups are
 /// filled by the views on the shard of the event; the key only places what the reconciler adds.
-const SHARDED: [(&str, &str); 8] = [
+const SHARDED: [(&str, &str); 9] = [
     ("events", "sipHash64(user)"),
+    ("raw_events", "sipHash64(ordinal)"),
     ("feature_days", "sipHash64(user)"),
     ("feature_user_days", "sipHash64(ordinal)"),
     ("day_users", "sipHash64(local_date)"),
@@ -72,12 +73,12 @@ impl Cluster {
             let (view, rest) = named(rest)?;
             return Ok(vec![format!("CREATE OR REPLACE VIEW {view} {} {rest}", self.on())]);
         }
-        if let Some(table) = sql.strip_prefix("DROP TABLE IF EXISTS ") {
+        if let Some(rest) = sql.strip_prefix("DROP TABLE IF EXISTS ") {
+            let (table, settings) = rest.split_once(' ').unwrap_or((rest, ""));
             let stored = Self::local(table);
             let tables = [table, &stored].into_iter().take(if stored == table { 1 } else { 2 });
-            return Ok(tables
-                .map(|table| format!("DROP TABLE IF EXISTS {table} {}", self.on()))
-                .collect());
+            let drop = |table: &str| format!("DROP TABLE IF EXISTS {table} {} {settings}", self.on());
+            return Ok(tables.map(|table| drop(table).trim_end().to_owned()).collect());
         }
         if sql.starts_with("DROP VIEW IF EXISTS ") {
             return Ok(vec![format!("{sql} {}", self.on())]);
@@ -160,10 +161,10 @@ impl Cluster {
             .strip_prefix("TO ")
             .with_context(|| format!("view {view} has no target"))?;
         let (target, query) = named(target)?;
-        if !query.contains("FROM events\n") && !query.ends_with("FROM events") {
-            bail!("view {view} reads another table than events");
-        }
-        let query = query.replace("FROM events", &format!("FROM {}", Self::local("events")));
+        let raw = query.lines().find_map(|line| line.strip_prefix("FROM "));
+        let raw = raw.filter(|table| sharding_key(table).is_some());
+        let raw = raw.with_context(|| format!("view {view} does not read raw events"))?;
+        let query = query.replace(&format!("FROM {raw}"), &format!("FROM {}", Self::local(raw)));
         Ok(vec![format!(
             "CREATE MATERIALIZED VIEW IF NOT EXISTS {view} {} TO {} {query}",
             self.on(),
@@ -265,7 +266,10 @@ mod tests {
                 "DROP TABLE IF EXISTS feature_days_local ON CLUSTER 'main'",
             ]
         );
-        assert_eq!(rendered("DROP TABLE IF EXISTS roster").len(), 1);
+        assert_eq!(
+            rendered("DROP TABLE IF EXISTS roster SETTINGS max_table_size_to_drop = 0"),
+            ["DROP TABLE IF EXISTS roster ON CLUSTER 'main' SETTINGS max_table_size_to_drop = 0"]
+        );
         assert_eq!(
             rendered("DROP VIEW IF EXISTS feature_days_of_events"),
             ["DROP VIEW IF EXISTS feature_days_of_events ON CLUSTER 'main'"]

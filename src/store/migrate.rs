@@ -197,7 +197,7 @@ fn retention(r: &Retention) -> Vec<String> {
     let aggregate = |table: &str, day: &str| ttl(table, format!("{day} + INTERVAL {} MONTH", r.aggregate_months));
     let rollup = |table: &str, months: u32| ttl(table, format!("local_date + INTERVAL {months} MONTH"));
     vec![
-        ttl("events", format!("toDate(time) + INTERVAL {} DAY", r.raw_days)),
+        ttl("raw_events", format!("toDate(time) + INTERVAL {} DAY", r.raw_days)),
         ttl("erased_events", format!("toDate(time) + INTERVAL {} DAY", r.raw_days)),
         ttl(
             "rejects",

@@ -29,7 +29,7 @@ use hyper_util::rt::TokioExecutor;
 use self::cluster::Cluster;
 use crate::config;
 
-/// What the `log_comment` of an insert into `events` begins with, so that it can be found in `system.processes`.
+/// What the `log_comment` of an insert into `raw_events` begins with, so that it can be found in `system.processes`.
 pub const INGEST_COMMENT: &str = "uptake-ingest ";
 
 /// A handle to the ClickHouse database of this installation. Cheap to clone.

@@ -76,23 +76,15 @@ const GROUP: &str = "multiIf({by:String} = 'unit', unit, {by:String} = 'role', r
 /// A view reads with the rights of whoever created it, so that its readers need none on what lies under it.
 const DEFINER: &str = " DEFINER = CURRENT_USER SQL SECURITY DEFINER AS\n";
 
-/// Placeholders of numbers that can be asked about some of the people, what a filter makes of them, and what stands there without one. One may
-/// hold placeholders that stand below it.
-const CHOICES: [(&str, &str, &str); 5] = [
+/// Placeholders that stand in lines of a filter only, and what they are. One may hold those that stand below it.
+const CHOICES: [(&str, &str); 2] = [
     // The ordinals of the persons of the window whom the filter leaves; `current_roster` and `split` are defined before it.
     (
         "{{chosen_set}}",
-        "(SELECT {{users of groupBitmapState(ordinal)}} FROM {{chosen_people}})",
-        "",
-    ),
-    // Whether `user` is one of them.
-    ("{{is_chosen_user}}", "user IN (SELECT user FROM {{chosen_people}})", ""),
-    (
-        "{{chosen_people}}",
-        "(SELECT user, ordinal FROM roster WHERE system = {system:String} AND version = current_roster AND kind = 'person' \
+        "(SELECT {{users of groupBitmapState(ordinal)}} FROM roster \
+            WHERE system = {system:String} AND version = current_roster AND kind = 'person' \
             AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to \
             AND {{chosen}})",
-        "",
     ),
     // Whether a roster row has, in each dimension that the filter names, one of the values that it gives.
     (
@@ -100,9 +92,7 @@ const CHOICES: [(&str, &str, &str); 5] = [
         "arrayAll((d, v) -> has({filter:Array(Tuple(String, String))}, (d, v)) \
             OR NOT has(tupleElement({filter:Array(Tuple(String, String))}, 1), d), ['unit', 'role', 'tier', 'site', 'phase'], \
             [toString(unit), toString(role), toString(tier), toString(site), toString(phase)])",
-        "",
     ),
-    ("{{filtered}}", "1", "0"),
 ];
 
 /// Names under which numbers ask for the part `withheld`, and of which groups.
@@ -255,9 +245,10 @@ impl Numbers {
             true => format!("bitmapAnd({{{{users of groupBitmapMergeState({column})}}}}, chosen_set)"),
             false => format!("{{{{users of groupBitmapMergeState({column})}}}}"),
         });
-        let sql = CHOICES.iter().fold(sql, |sql, (placeholder, filtered, unfiltered)| {
-            sql.replace(placeholder, if shape.filtered { filtered } else { unfiltered })
-        });
+        let sql = CHOICES
+            .iter()
+            .fold(sql, |sql, (placeholder, of_filter)| sql.replace(placeholder, of_filter));
+        let sql = sql.replace("{{filtered}}", if shape.filtered { "1" } else { "0" });
         let sql = each(sql, "{{users of ", |set| match shape.split {
             true => format!("if(empty(split.1), {set}, bitmapTransform({set}, split.1, split.2))"),
             false => set.to_owned(),

@@ -75,14 +75,16 @@ impl Ordinals {
         let users: Vec<Pseudonym> = users.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
         let mut resolved = HashMap::with_capacity(users.len());
         for users in users.chunks(ASKED_AT_ONCE) {
-            let mut known = self.known(users).await.context("ordinals of users cannot be read")?;
+            let mut known = assigned(&self.store, users)
+                .await
+                .context("ordinals of users cannot be read")?;
             let unknown: Vec<_> = users.iter().copied().filter(|user| !known.contains_key(user)).collect();
             if !unknown.is_empty() {
                 self.propose(&unknown)
                     .await
                     .context("ordinals of new users cannot be stored")?;
                 known.extend(
-                    self.known(&unknown)
+                    assigned(&self.store, &unknown)
                         .await
                         .context("ordinals of new users cannot be read")?,
                 );
@@ -99,22 +101,6 @@ impl Ordinals {
             self.candidates().settle(&unknown);
         }
         Ok(resolved)
-    }
-
-    /// The ordinals of those of the users who have one, the one to use first.
-    async fn known(&self, users: &[Pseudonym]) -> anyhow::Result<HashMap<Pseudonym, Vec<u64>>> {
-        let hex: String = users.iter().map(Pseudonym::to_string).collect();
-        // A string and its parts: ClickHouse reads that much faster than a list of literals.
-        let sql = "SELECT user, ordinal FROM ordinals \
-            WHERE user IN (SELECT toFixedString(substring(unhex(?), 16 * number + 1, 16), 16) FROM numbers(?)) \
-            GROUP BY user, ordinal ORDER BY min(assigned_at), ordinal";
-        let query = self.store.client().query(sql).bind(hex).bind(users.len());
-        let query = query.with_setting("max_query_size", LONGEST_STATEMENT);
-        let mut known: HashMap<_, Vec<u64>> = HashMap::new();
-        for row in query.fetch_all::<Assigned>().await? {
-            known.entry(Pseudonym(row.user)).or_default().push(row.ordinal);
-        }
-        Ok(known)
     }
 
     async fn propose(&self, users: &[Pseudonym]) -> anyhow::Result<()> {
@@ -152,6 +138,24 @@ impl Ordinals {
     fn candidates(&self) -> std::sync::MutexGuard<'_, Candidates> {
         self.candidates.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The ordinals of those of the users who have one, the one to use first.
+pub async fn assigned(store: &Store, users: &[Pseudonym]) -> anyhow::Result<HashMap<Pseudonym, Vec<u64>>> {
+    let mut assigned: HashMap<_, Vec<u64>> = HashMap::new();
+    for users in users.chunks(ASKED_AT_ONCE) {
+        let hex: String = users.iter().map(Pseudonym::to_string).collect();
+        // A string and its parts: ClickHouse reads that much faster than a list of literals.
+        let sql = "SELECT user, ordinal FROM ordinals \
+            WHERE user IN (SELECT toFixedString(substring(unhex(?), 16 * number + 1, 16), 16) FROM numbers(?)) \
+            GROUP BY user, ordinal ORDER BY min(assigned_at), ordinal";
+        let query = store.client().query(sql).bind(hex).bind(users.len());
+        let query = query.with_setting("max_query_size", LONGEST_STATEMENT);
+        for row in query.fetch_all::<Assigned>().await? {
+            assigned.entry(Pseudonym(row.user)).or_default().push(row.ordinal);
+        }
+    }
+    Ok(assigned)
 }
 
 impl Candidates {

@@ -1,7 +1,7 @@
 //! Deriving a system's rollups again after its time zone was defined or changed.
 //!
 //! Raw events keep the zone their worker used. Rollup rows of that zone stay as they are and are simply not read any more;
-//! what they stood for is derived from `events` into rows of the current zone with `rebuilt = 1`. These are deleted and
+//! what they stood for is derived from `raw_events` into rows of the current zone with `rebuilt = 1`. These are deleted and
 //! derived whole, month by month, so that a rebuild which was cut off is run again and ends the same. `rebuilds` tells how
 //! far it is; one worker at a time does it, the owner of partition 0.
 
@@ -82,7 +82,7 @@ async fn run(store: &Store, system: &str, zone: &str) -> anyhow::Result<()> {
         clear(store, system, rollup.table).await?;
     }
     let sql = "SELECT DISTINCT toYYYYMM(time) AS month FROM \
-        (SELECT time FROM events WHERE system = {system:String} AND zone != {zone:String} UNION ALL \
+        (SELECT time FROM raw_events WHERE system = {system:String} AND zone != {zone:String} UNION ALL \
          SELECT time FROM erased_events WHERE system = {system:String} AND zone != {zone:String}) ORDER BY month";
     let months = store.client().query(sql).param("system", system).param("zone", zone);
     let months: Vec<u32> = months.fetch_all().await?;

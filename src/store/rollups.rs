@@ -25,12 +25,12 @@ pub struct Rollup {
     pub holds: Holds,
 }
 
-/// The columns of `events` that the rollups are derived from. Beside them the expressions use `day` and `hour`, those of the
+/// The columns of `raw_events` that the rollups are derived from. Beside them the expressions use `day` and `hour`, those of the
 /// event in the zone that it is counted in.
 pub const RAW_COLUMNS: &str = "type, outcome, ordinal, feature";
 
 /// The tables that hold what was counted: the raw events, and what is left of those of erased users.
-pub const RAW_TABLES: [&str; 2] = ["events FINAL", "erased_events"];
+pub const RAW_TABLES: [&str; 2] = ["raw_events FINAL", "erased_events"];
 
 const fn key(column: &'static str, raw: &'static str) -> Key {
     Key { column, raw }

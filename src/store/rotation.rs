@@ -21,13 +21,12 @@ use crate::error::BadInput;
 use crate::pseudonym::Pseudonymizer;
 
 /// Every table that holds pseudonyms or tombstones, and the column that does.
-pub const TABLES: [(&str, &str); 7] = [
+pub const TABLES: [(&str, &str); 6] = [
     ("ordinals", "user"),
     ("split_users", "user"),
     ("roster", "user"),
     ("training", "user"),
     ("erased_events", "user"),
-    ("events", "user"),
     ("erased", "tombstone"),
 ];
 

@@ -35,15 +35,9 @@ struct RollupRow {
 impl Differences {
     /// Raw events: each acknowledged identity stands there once, and nothing else does.
     pub async fn of_raw(&mut self, store: &Store, truth: &Truth, records: &[Record]) -> anyhow::Result<()> {
-        let sql = "SELECT hex(identity), count() FROM events FINAL GROUP BY identity";
-        let stored: BTreeMap<u128, u64> = store
-            .client()
-            .query(sql)
-            .fetch_all::<(String, u64)>()
-            .await?
-            .into_iter()
-            .map(|(identity, count)| (u128::from_str_radix(&identity, 16).unwrap_or_default(), count))
-            .collect();
+        let sql = "SELECT identity, count() FROM raw_events FINAL GROUP BY identity";
+        let stored = store.client().query(sql).fetch_all::<(u64, u64)>().await?;
+        let stored: BTreeMap<u64, u64> = stored.into_iter().collect();
         for (identity, event) in &truth.events {
             let place = || {
                 let of_event = |record: &&Record| record.key == event.id.as_bytes();
@@ -73,7 +67,7 @@ impl Differences {
             .filter(|(identity, _)| !truth.events.contains_key(identity))
         {
             self.double(*count, || {
-                format!("events: identity {identity:032x} was never acknowledged")
+                format!("events: identity {identity:016x} was never acknowledged")
             });
         }
         Ok(())

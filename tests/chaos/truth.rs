@@ -31,7 +31,7 @@ pub struct Event {
 }
 
 impl Event {
-    pub fn identity(&self) -> u128 {
+    pub fn identity(&self) -> u64 {
         Identity::of(SOURCE, &self.id).0
     }
 
@@ -61,7 +61,7 @@ pub type Rollup = BTreeMap<String, Vec<u64>>;
 /// Every event that was acknowledged, by identity.
 #[derive(Default)]
 pub struct Truth {
-    pub events: BTreeMap<u128, Event>,
+    pub events: BTreeMap<u64, Event>,
 }
 
 impl Truth {

@@ -46,9 +46,9 @@ impl Drop for Proxy {
 }
 
 impl Proxy {
-    /// Of inserts into `events`.
+    /// Of inserts into `raw_events`.
     pub async fn to(url: &str, mode: Inserts) -> Self {
-        Self::of_table("events", url, mode).await
+        Self::of_table("raw_events", url, mode).await
     }
 
     pub async fn of_table(table: &'static str, url: &str, mode: Inserts) -> Self {

@@ -205,8 +205,8 @@ async fn what_is_not_there_is_a_problem_too() {
 async fn a_system_without_definition_is_answered_in_utc() {
     let api = Api::start(|_| {}).await;
     api.execute(
-        "INSERT INTO events (system, type, time, user, ordinal, feature, zone, local_date, local_hour, identity) \
-         VALUES ('crm', 'feature_click', '2026-10-05 10:00:00', 'u', 1, 'a.b', '', '2026-10-05', 10, 'i')",
+        "INSERT INTO raw_events (system, type, time, ordinal, feature, zone, local_date, local_hour, identity) \
+         VALUES ('crm', 'feature_click', '2026-10-05 10:00:00', 1, 'a.b', '', '2026-10-05', 10, 7)",
     )
     .await;
     let answer = api.ok("/systems/crm/adoption?window=week&on=2026-10-07&by=unit").await;

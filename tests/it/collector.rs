@@ -113,7 +113,7 @@ async fn each_event_reaches_kafka_with_its_own_bytes_and_is_counted_once() {
     eventually("the login is counted", async || api.fixture.number(logins).await == 1).await;
     let clicks = "SELECT toUInt64(sum(clicks)) FROM feature_user_days";
     eventually("the clicks are counted", async || api.fixture.number(clicks).await == 3).await;
-    assert_eq!(api.fixture.number("SELECT count() FROM events").await, 4);
+    assert_eq!(api.fixture.number("SELECT count() FROM raw_events").await, 4);
     assert_eq!(api.fixture.number("SELECT count() FROM rejects").await, 0);
 
     let (_, metrics) = api.ops("/metrics").await;
@@ -287,7 +287,7 @@ async fn what_kafka_did_not_acknowledge_in_time_is_sent_again_without_harm() {
     eventually("Kafka takes it", async || post(&api, SINGLE, click("2")).await.0 == 202).await;
 
     let worker = Worker::start(&api.fixture);
-    let counted = "SELECT count() FROM events";
+    let counted = "SELECT count() FROM raw_events";
     eventually("both are counted", async || api.fixture.number(counted).await >= 2).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(api.fixture.number(counted).await, 2);

@@ -157,7 +157,7 @@ fn click(user: &str, ms: i64, feature: &str, session: &str) -> Event {
     }
 }
 
-async fn company() -> Api {
+pub async fn company() -> Api {
     let clicks = CLICKS
         .iter()
         .map(|(user, time, feature, session)| click(user, ms(time), feature, session));
@@ -199,11 +199,11 @@ async fn company_of(events: Vec<Event>) -> Api {
                 ..
             } = event;
             let (date, hour) = (local.date, local.hour);
-            write!(values, "('erp', '{kind}', fromUnixTimestamp64Milli({ms}, 'UTC'), unhex('{user}'), {ordinal}, '{feature}', '{session}', {score}, '{category}', 'Asia/Shanghai', {date}, {hour}, unhex('{index:032x}'))").unwrap();
+            write!(values, "('erp', '{kind}', fromUnixTimestamp64Milli({ms}, 'UTC'), {ordinal}, '{feature}', '{session}', {score}, '{category}', 'Asia/Shanghai', {date}, {hour}, {index})").unwrap();
         }
         values
     };
-    let into = "INSERT INTO events (system, type, time, user, ordinal, feature, session, score, category, zone, local_date, local_hour, identity) VALUES";
+    let into = "INSERT INTO raw_events (system, type, time, ordinal, feature, session, score, category, zone, local_date, local_hour, identity) VALUES";
     // In two parts again, because a repeat of the same block would be dropped.
     let (first, last) = (events.len() / 2, events.len());
     let indexed = || events.iter().enumerate();

@@ -118,8 +118,8 @@ pub async fn eventually_committed(fixture: &Fixture, messages: i64) {
 
 /// Raw events and every rollup hold exactly these events.
 pub async fn assert_counted_once(fixture: &Fixture, events: u64) {
-    let raw = fixture.number("SELECT count() FROM events").await;
-    let identities = fixture.number("SELECT uniqExact(identity) FROM events").await;
+    let raw = fixture.number("SELECT count() FROM raw_events").await;
+    let identities = fixture.number("SELECT uniqExact(identity) FROM raw_events").await;
     let hours = fixture.number("SELECT toUInt64(sum(clicks)) FROM feature_hours").await;
     let days = fixture
         .number("SELECT toUInt64(sum(clicks)) FROM feature_user_days")
@@ -241,15 +241,16 @@ async fn rows_that_are_gone_although_their_token_is_known_are_stored_again() {
     ];
     let _worker = Worker::with(&fixture, &settings);
     eventually("the rows are stored", async || {
-        fixture.number("SELECT count() FROM events").await > 1 && proxy.met() > 0
+        fixture.number("SELECT count() FROM raw_events").await > 1 && proxy.met() > 0
     })
     .await;
     // Not all of them: an empty part would be dropped, and the token with it.
-    let lose = "DELETE FROM events WHERE identity = (SELECT min(identity) FROM events) SETTINGS mutations_sync = 2";
+    let lose =
+        "DELETE FROM raw_events WHERE identity = (SELECT min(identity) FROM raw_events) SETTINGS mutations_sync = 2";
     fixture.store.client().query(lose).execute().await.unwrap();
     proxy.set(Inserts::Pass);
     eventually_committed(&fixture, 100).await;
-    assert_eq!(fixture.number("SELECT uniqExact(identity) FROM events").await, 100);
+    assert_eq!(fixture.number("SELECT uniqExact(identity) FROM raw_events").await, 100);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -442,7 +443,7 @@ async fn a_topic_that_is_created_anew_is_read_from_its_beginning() {
     // More than the old one had, at once: its last offsets stand in the middle of these.
     produce_clicks(&fixture, 100..500).await;
     eventually("all of it is stored", async || {
-        fixture.number("SELECT uniqExact(identity) FROM events").await == 500
+        fixture.number("SELECT uniqExact(identity) FROM raw_events").await == 500
     })
     .await;
     assert_counted_once(&fixture, 500).await;

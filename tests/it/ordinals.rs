@@ -11,7 +11,7 @@ use crate::common::proxy::{Inserts, Proxy};
 use crate::harness::{Fixture, eventually};
 use crate::ingest::{Worker, assert_counted_once, click, eventually_committed, produce_clicks, recently};
 
-fn users(numbers: std::ops::Range<u128>) -> Vec<Pseudonym> {
+pub fn users(numbers: std::ops::Range<u128>) -> Vec<Pseudonym> {
     numbers
         .map(|number| Pseudonym((number * 0x9e37_79b9_7f4a_7c15).to_be_bytes()))
         .collect()
@@ -32,43 +32,10 @@ async fn splits(store: &Store) -> HashMap<String, HashSet<u64>> {
 }
 
 /// Users whose events still count as several users when split ones are put together.
-const SEVERAL: &str = "SELECT count() FROM (SELECT e.user, uniqExact(if(s.smallest = 0, e.ordinal, s.smallest)) AS n FROM events AS e \
-    LEFT JOIN (SELECT user, min(ordinal) AS smallest FROM split_users GROUP BY user) AS s ON s.user = e.user \
-    GROUP BY e.user) WHERE n != 1";
-
-/// Clicks that a former version counted by pseudonym: in its table `feature_days`.
-#[tokio::test(flavor = "multi_thread")]
-async fn clicks_of_a_former_version_are_those_of_the_same_users() {
-    let fixture = Fixture::new().await;
-    let execute = async |sql: &str| fixture.store.client().query(sql).execute().await.unwrap();
-    let known = Ordinals::new(&fixture.store).resolve(users(1..3)).await.unwrap();
-    execute(include_str!("../../schemas/clickhouse/0006_feature_days.sql")).await;
-    let [one, two, erased, gone] = [users(1..2)[0], users(2..3)[0], Pseudonym([7; 16]), Pseudonym([8; 16])];
-    execute(&format!(
-        "INSERT INTO erased_events (system, type, time, user, ordinal, feature) \
-         VALUES ('erp', 'feature_click', '2026-10-01 00:00:00', unhex('{erased}'), 1234, 'a.b')"
-    ))
-    .await;
-    let rows = [(one, 1), (one, 2), (two, 1), (erased, 1), (gone, 1)];
-    let rows = rows.map(|(user, day)| format!("('erp', '', 0, 'a.b', unhex('{user}'), '2026-10-0{day}', {day} + 1)"));
-    execute(&format!("INSERT INTO feature_days VALUES {}", rows.join(", "))).await;
-
-    // A second time, as after a crash between the statement and its entry in the list of what is applied, it adds nothing.
-    for _ in 0..2 {
-        execute(include_str!(
-            "../../schemas/clickhouse/0098_feature_user_days_of_old_rows.sql"
-        ))
-        .await;
-    }
-    let sql = "SELECT ordinal, toString(local_date), clicks FROM feature_user_days FINAL ORDER BY ALL";
-    let mut stored: Vec<(u64, String, u64)> = fixture.store.client().query(sql).fetch_all().await.unwrap();
-    let (nobodys, ..) = stored.pop().unwrap();
-    assert!(nobodys > 1 << 63, "{nobodys}");
-    let mut expected = [(known[&one], 1), (known[&one], 2), (known[&two], 1), (1234, 1)]
-        .map(|(ordinal, day)| (ordinal, format!("2026-10-0{day}"), day + 1));
-    expected.sort();
-    assert_eq!(stored, expected);
-}
+const SEVERAL: &str = "SELECT count() FROM (SELECT o.user, uniqExact(if(s.smallest = 0, e.ordinal, s.smallest)) AS n FROM raw_events AS e \
+    INNER JOIN (SELECT DISTINCT user, ordinal FROM ordinals) AS o ON o.ordinal = e.ordinal \
+    LEFT JOIN (SELECT user, min(ordinal) AS smallest FROM split_users GROUP BY user) AS s ON s.user = o.user \
+    GROUP BY o.user) WHERE n != 1";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ordinal_is_given_once_and_found_again() {
@@ -182,8 +149,8 @@ async fn a_worker_killed_between_ordinals_and_events_splits_nobody() {
     let _second = Worker::start(&fixture);
     eventually_committed(&fixture, 100).await;
     assert_counted_once(&fixture, 100).await;
-    assert_eq!(fixture.number("SELECT uniqExact(user, ordinal) FROM events").await, 7);
-    let known = "SELECT count() FROM events WHERE (user, ordinal) IN (SELECT user, ordinal FROM ordinals)";
+    assert_eq!(fixture.number("SELECT uniqExact(ordinal) FROM raw_events").await, 7);
+    let known = "SELECT count() FROM raw_events WHERE ordinal IN (SELECT ordinal FROM ordinals)";
     assert_eq!(fixture.number(known).await, 100);
     assert_eq!(fixture.number("SELECT count() FROM ordinals").await, 7);
 }
@@ -205,7 +172,7 @@ async fn a_user_whom_two_workers_meet_at_the_same_moment_counts_once() {
     eventually("both propose", async || first.met() > 0 && second.met() > 0).await;
     first.set(Inserts::Pass);
     eventually("one goes on", async || {
-        fixture.number("SELECT count() FROM events").await > 0
+        fixture.number("SELECT count() FROM raw_events").await > 0
     })
     .await;
     assert_eq!(fixture.number("SELECT count() FROM split_users").await, 0);
@@ -213,7 +180,7 @@ async fn a_user_whom_two_workers_meet_at_the_same_moment_counts_once() {
     eventually_committed(&fixture, 200).await;
     assert_counted_once(&fixture, 200).await;
     assert_eq!(fixture.number("SELECT uniqExact(ordinal) FROM split_users").await, 2);
-    let unknown = "SELECT count() FROM events WHERE ordinal NOT IN (SELECT ordinal FROM split_users)";
+    let unknown = "SELECT count() FROM raw_events WHERE ordinal NOT IN (SELECT ordinal FROM split_users)";
     assert_eq!(fixture.number(unknown).await, 0);
     assert_eq!(fixture.number(SEVERAL).await, 0);
 }

@@ -62,10 +62,10 @@ async fn store(api: &Api, kind: &str, feature: &str, users: &[(&str, &str)]) {
         let time = |day| format!("{day}T02:00:00Z");
         rows.extend(
             days.split(' ')
-                .map(|day| row(user, ordinals[&user], &time(day), kind, feature, "")),
+                .map(|day| row(ordinals[&user], &time(day), kind, feature, "")),
         );
     }
-    let into = "INSERT INTO events (system, type, time, user, ordinal, feature, outcome, zone, local_date, local_hour, identity)";
+    let into = "INSERT INTO raw_events (system, type, time, ordinal, feature, outcome, zone, local_date, local_hour, identity)";
     api.execute(&format!("{into} VALUES {}", rows.join(","))).await;
 }
 

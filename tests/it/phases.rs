@@ -83,16 +83,19 @@ async fn store(api: &Api, events: &[Stored<'_>]) {
         let local = zone.local_hour(event.time.as_millisecond());
         let (kind, ordinal, score, source) = (event.kind, ordinals[&user], event.score, event.source);
         let (time, stored_at) = (event.time.as_millisecond(), event.stored_at.as_millisecond());
-        let (date, hour, identity) = (local.date, local.hour, uuid::Uuid::new_v4().simple());
+        let (date, hour, identity) = (local.date, local.hour, uuid::Uuid::new_v4().as_u64_pair().0);
         format!(
-            "('erp', '{kind}', fromUnixTimestamp64Milli({time}, 'UTC'), unhex('{user}'), {ordinal}, {score}, '{source}', \
-                'Asia/Shanghai', {date}, {hour}, unhex('{identity}'), fromUnixTimestamp64Milli({stored_at}, 'UTC'))"
+            "('erp', '{kind}', fromUnixTimestamp64Milli({time}, 'UTC'), {ordinal}, {score}, '{source}', \
+                'Asia/Shanghai', {date}, {hour}, {identity}, fromUnixTimestamp64Milli({stored_at}, 'UTC'))"
         )
     };
     let rows: Vec<_> = events.iter().map(row).collect();
-    let columns = "system, type, time, user, ordinal, score, source, zone, local_date, local_hour, identity, stored_at";
-    api.execute(&format!("INSERT INTO events ({columns}) VALUES {}", rows.join(", ")))
-        .await;
+    let columns = "system, type, time, ordinal, score, source, zone, local_date, local_hour, identity, stored_at";
+    api.execute(&format!(
+        "INSERT INTO raw_events ({columns}) VALUES {}",
+        rows.join(", ")
+    ))
+    .await;
 }
 
 /// Everything until `through` has been counted.

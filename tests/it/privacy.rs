@@ -71,11 +71,11 @@ async fn company(authentication: bool) -> Api {
     put(&api, "/systems/erp/roster", "text/csv", &roster).await;
     let ordinals = Ordinals::new(&api.fixture.store).resolve(active.clone()).await.unwrap();
     let rows = active.iter().flat_map(|user| {
-        let row = |kind, feature, outcome| row(*user, ordinals[user], "2026-10-06T02:00:00Z", kind, feature, outcome);
+        let row = |kind, feature, outcome| row(ordinals[user], "2026-10-06T02:00:00Z", kind, feature, outcome);
         [row("feature_click", "orders.enter", ""), row("login", "", "success")]
     });
     let rows: Vec<_> = rows.collect();
-    let into = "INSERT INTO events (system, type, time, user, ordinal, feature, outcome, zone, local_date, local_hour, identity)";
+    let into = "INSERT INTO raw_events (system, type, time, ordinal, feature, outcome, zone, local_date, local_hour, identity)";
     api.execute(&format!("{into} VALUES {}", rows.join(","))).await;
     api
 }
@@ -323,9 +323,9 @@ async fn a_group_that_adoption_withholds_is_told_by_no_other_number() {
         })
         .collect();
     api.execute(&format!(
-        "INSERT INTO events (system, type, time, user, ordinal, score, zone, local_date, local_hour, identity) \
-        SELECT system, 'feedback', time, user, ordinal, 5, zone, local_date, local_hour, reverse(identity) \
-        FROM events WHERE type = 'login' AND user NOT IN ({})",
+        "INSERT INTO raw_events (system, type, time, ordinal, score, zone, local_date, local_hour, identity) \
+        SELECT system, 'feedback', time, ordinal, 5, zone, local_date, local_hour, identity + 1 \
+        FROM raw_events WHERE type = 'login' AND ordinal NOT IN (SELECT ordinal FROM ordinals WHERE user IN ({}))",
         leads.join(", ")
     ))
     .await;

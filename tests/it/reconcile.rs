@@ -58,14 +58,14 @@ impl Scene {
     /// Inserts the events of these numbers under this token; an event is the same under its number.
     async fn insert(&self, numbers: std::ops::Range<u64>, token: &str) {
         let sql = format!(
-            "INSERT INTO events (system, type, time, user, ordinal, feature, outcome, source, identity, zone, local_date, local_hour, \
+            "INSERT INTO raw_events (system, type, time, ordinal, feature, outcome, source, identity, zone, local_date, local_hour, \
                 kafka_topic, kafka_offset, ingested_at) \
              WITH toDateTime64('{} 00:00:00', 3, 'UTC') - INTERVAL 3 DAY + INTERVAL (number * 7919) % (3 * 86400) SECOND AS at, \
                 multiIf(number % 5 = 0, 'login', number % 11 = 0, 'feedback', 'feature_click') AS kind \
-             SELECT if(number % 3 = 0, 'crm', 'erp'), kind, at, toFixedString(sipHash128(number % 40), 16), 1 + number % 40, \
+             SELECT if(number % 3 = 0, 'crm', 'erp'), kind, at, 1 + number % 40, \
                 if(kind = 'feature_click', concat('finance.', toString(number % 13)), ''), \
                 multiIf(kind != 'login', '', number % 2 = 0, 'success', 'failure'), \
-                '/test', sipHash128('event', number), '', toDate(at, 'UTC'), toHour(at, 'UTC'), 'topic', number, now64(3) \
+                '/test', sipHash64('event', number), '', toDate(at, 'UTC'), toHour(at, 'UTC'), 'topic', number, now64(3) \
              FROM numbers({}, {}) SETTINGS insert_deduplication_token = '{token}'",
             self.end,
             numbers.start,
@@ -89,11 +89,11 @@ impl Scene {
             .client()
             .query(sql)
             .bind(database)
-            .bind(format!("{table}_of_events"))
+            .bind(format!("{table}_of_raw_events"))
             .fetch_one()
             .await
             .unwrap();
-        let from = format!("FROM {database}.events");
+        let from = format!("FROM {database}.raw_events");
         assert!(view.contains(&from), "{view}");
         let truth = view.replace(&from, &format!("{from} FINAL"));
         let sql = "SELECT arrayStringConcat(groupArray(name), ', ') FROM \
@@ -155,7 +155,7 @@ async fn rollups_that_are_right_are_left_as_they_are() {
         (6, 0, 0),
         "{report}"
     );
-    let rows = "SELECT countIf(type = 'feature_click') * 2 FROM events";
+    let rows = "SELECT countIf(type = 'feature_click') * 2 FROM raw_events";
     assert!(report.rows > scene.fixture.number(rows).await, "{report}");
     assert_eq!(scene.mutations().await, 0);
     assert_eq!(scene.fixture.number("SELECT count() FROM repairs").await, 0);
@@ -262,13 +262,13 @@ async fn what_a_worker_may_still_repeat_is_left_until_it_is_committed() {
 #[tokio::test]
 async fn a_view_that_is_filled_after_the_repair_is_found_by_the_next_run() {
     let scene = Scene::new().await;
-    scene.execute("DETACH TABLE feature_user_days_of_events").await;
+    scene.execute("DETACH TABLE feature_user_days_of_raw_events").await;
     scene.insert(3_000..3_100, "cut off").await;
-    scene.execute("ATTACH TABLE feature_user_days_of_events").await;
+    scene.execute("ATTACH TABLE feature_user_days_of_raw_events").await;
     scene.assert_wrong("feature_user_days").await;
     scene.assert_repairs().await;
     scene.insert(3_000..3_100, "cut off").await;
-    assert_eq!(scene.fixture.number("SELECT count() FROM events").await, 2_100);
+    assert_eq!(scene.fixture.number("SELECT count() FROM raw_events").await, 2_100);
     scene.assert_wrong("feature_user_days").await;
     scene.assert_repairs().await;
 }
@@ -333,7 +333,7 @@ async fn events_that_arrive_beside_a_repair_are_counted_once() {
     eventually("nothing is left", async || scene.reconcile().await.pending.is_empty()).await;
     scene.assert_right().await;
     assert_eq!(
-        scene.fixture.number("SELECT count() FROM events").await,
+        scene.fixture.number("SELECT count() FROM raw_events").await,
         2_000 + 60 * 20
     );
 }
@@ -343,27 +343,27 @@ async fn events_that_arrive_beside_a_repair_are_counted_once() {
 async fn an_insert_that_is_half_done_is_no_difference() {
     let scene = Scene::new().await;
     scene.reconcile().await;
-    let sql = "SELECT as_select FROM system.tables WHERE database = ? AND name = 'feature_user_days_of_events'";
+    let sql = "SELECT as_select FROM system.tables WHERE database = ? AND name = 'feature_user_days_of_raw_events'";
     let database = &scene.fixture.config.clickhouse.database;
     let view: String = scene.client().query(sql).bind(database).fetch_one().await.unwrap();
     let slow = view.replace(" GROUP BY", " AND (sleep(3) = 0) GROUP BY");
     assert_ne!(view, slow);
-    scene.execute("DROP TABLE feature_user_days_of_events").await;
+    scene.execute("DROP TABLE feature_user_days_of_raw_events").await;
     scene
         .execute(&format!(
-            "CREATE MATERIALIZED VIEW feature_user_days_of_events TO feature_user_days AS {slow}"
+            "CREATE MATERIALIZED VIEW feature_user_days_of_raw_events TO feature_user_days AS {slow}"
         ))
         .await;
     let reconciling = async {
         eventually("the raw rows are stored", async || {
-            scene.fixture.number("SELECT count() FROM events").await == 2_100
+            scene.fixture.number("SELECT count() FROM raw_events").await == 2_100
         })
         .await;
         let report = scene.reconcile().await;
         assert_eq!((report.days, report.differences()), (6, 0), "{report}");
     };
     tokio::join!(scene.insert(3_000..3_100, "slow"), reconciling);
-    let clicks = "SELECT count() FROM events WHERE type = 'feature_click'";
+    let clicks = "SELECT count() FROM raw_events WHERE type = 'feature_click'";
     let counted = "SELECT toUInt64(sum(clicks)) FROM feature_user_days";
     assert_eq!(scene.fixture.number(counted).await, scene.fixture.number(clicks).await);
 }
@@ -428,7 +428,7 @@ async fn days_whose_raw_events_are_gone_keep_their_rollups() {
     let day = scene.end.saturating_sub(2.days());
     scene
         .execute(&format!(
-            "DELETE FROM events WHERE local_date = '{day}' SETTINGS mutations_sync = 2"
+            "DELETE FROM raw_events WHERE local_date = '{day}' SETTINGS mutations_sync = 2"
         ))
         .await;
     let kept = format!("SELECT toUInt64(sum(clicks)) FROM feature_user_days WHERE local_date = '{day}'");
@@ -525,7 +525,7 @@ async fn the_maintainer_runs_it_again_and_again_and_counts_what_it_finds() {
     scene
         .execute("DELETE FROM feature_hours WHERE true SETTINGS mutations_sync = 2")
         .await;
-    let keys = scene.fixture.number("SELECT count() FROM (SELECT DISTINCT system, feature, local_date, local_hour FROM events WHERE type = 'feature_click')").await;
+    let keys = scene.fixture.number("SELECT count() FROM (SELECT DISTINCT system, feature, local_date, local_hour FROM raw_events WHERE type = 'feature_click')").await;
     maintainer.store(true, std::sync::atomic::Ordering::Release);
     let repaired = format!("uptake_reconcile_repairs_total{{rollup=\"feature_hours\"}} {keys}\n");
     eventually("the repairs are counted", async || metrics.render().contains(&repaired)).await;

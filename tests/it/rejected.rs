@@ -270,7 +270,7 @@ async fn a_retry_sends_the_same_message_and_only_once() {
     assert_eq!(entries, [entry(1, 0), entry(0, 1)], "the dry run leaves none");
     fixture.produce("u-1", click("after", 0)).await;
     eventually_counted(&fixture, 3).await;
-    let repeats = "SELECT count() FROM events WHERE identity IN (SELECT identity FROM events GROUP BY identity HAVING count() > 1)";
+    let repeats = "SELECT count() FROM raw_events WHERE identity IN (SELECT identity FROM raw_events GROUP BY identity HAVING count() > 1)";
     assert_eq!(fixture.number(repeats).await, 0);
     assert!(told(&fixture, &["list"]).contains("; 1 of them sent again"));
 }

@@ -57,7 +57,7 @@ async fn a_transactional_producer_leaves_no_lag() {
         fixture.number(&complete).await == 1
     })
     .await;
-    assert_eq!(fixture.number("SELECT count() FROM events FINAL").await, 3);
+    assert_eq!(fixture.number("SELECT count() FROM raw_events FINAL").await, 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,7 +84,7 @@ async fn what_cannot_be_written_makes_a_worker_unready_and_is_told() {
     assert!(readiness().await.contains("insert"), "{}", readiness().await);
     proxy.set(Inserts::Pass);
     eventually("the worker is ready again", async || readiness().await == "ready\n").await;
-    let stored = async || fixture.number("SELECT count() FROM events FINAL").await == 1;
+    let stored = async || fixture.number("SELECT count() FROM raw_events FINAL").await == 1;
     tokio::time::timeout(Duration::from_secs(1), async { while !stored().await {} })
         .await
         .expect("a worker that is ready has written");

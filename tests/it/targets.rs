@@ -109,19 +109,22 @@ pub async fn store(api: &Api, events: &[Did<'_>]) {
     let ordinals = Ordinals::new(&api.fixture.store).resolve(pseudonyms).await.unwrap();
     let row = |event: &Did| {
         let user = pseudonymizer.pseudonym(event.user);
-        let (ordinal, identity) = (ordinals[&user], uuid::Uuid::new_v4().simple());
+        let (ordinal, identity) = (ordinals[&user], uuid::Uuid::new_v4().as_u64_pair().0);
         let (kind, feature, score, date) = (event.kind, event.feature, event.score, day(event.day));
         let outcome = if kind == "login" { "success" } else { "" };
         format!(
-            "('erp', '{kind}', '{date} 12:00:00', unhex('{user}'), {ordinal}, '{feature}', '{outcome}', {score}, '/erp', 'UTC', \
-                '{date}', 12, unhex('{identity}'))"
+            "('erp', '{kind}', '{date} 12:00:00', {ordinal}, '{feature}', '{outcome}', {score}, '/erp', 'UTC', \
+                '{date}', 12, {identity})"
         )
     };
     let rows: Vec<_> = events.iter().map(row).collect();
     let columns =
-        "system, type, time, user, ordinal, feature, outcome, score, source, zone, local_date, local_hour, identity";
-    api.execute(&format!("INSERT INTO events ({columns}) VALUES {}", rows.join(", ")))
-        .await;
+        "system, type, time, ordinal, feature, outcome, score, source, zone, local_date, local_hour, identity";
+    api.execute(&format!(
+        "INSERT INTO raw_events ({columns}) VALUES {}",
+        rows.join(", ")
+    ))
+    .await;
 }
 
 const SALES: [&str; 5] = ["s1", "s2", "s3", "s4", "s5"];

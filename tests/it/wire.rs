@@ -304,7 +304,8 @@ async fn events_come_over_encrypted_connections_and_no_secret_is_logged() {
     secured.produce(&config.kafka.topic, &click()).await;
     secured.produce(&config.kafka.topic, "not an event").await;
     eventually("the event is stored and the other refused", async || {
-        fixture.number("SELECT count() FROM events").await + fixture.number("SELECT count() FROM rejects").await == 2
+        fixture.number("SELECT count() FROM raw_events").await + fixture.number("SELECT count() FROM rejects").await
+            == 2
     })
     .await;
     worker.kill().await.unwrap();
@@ -329,7 +330,7 @@ async fn a_worker_that_logs_in_by_token_reads_the_token_again_before_it_expires(
     let expired = tokio::time::sleep(lifetime + Duration::from_secs(1));
     let mut worker = tokio::process::Command::from(program(&fixture, &config));
     let mut worker = worker.arg("ingest").kill_on_drop(true).spawn().unwrap();
-    let stored = async |count| fixture.number("SELECT count() FROM events").await == count;
+    let stored = async |count| fixture.number("SELECT count() FROM raw_events").await == count;
     secured.produce(&config.kafka.topic, &click()).await;
     eventually("the first event is stored", async || stored(1).await).await;
     // Kafka ends a connection when its token expires; only with a new one it goes on.

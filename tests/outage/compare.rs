@@ -8,8 +8,8 @@ use uptake::store::Store;
 use crate::common::differences::Differences;
 use crate::truth::Truth;
 
-const RAW: &str = "SELECT count(), uniqExact(identity), sum(reinterpretAsUInt64(reverse(substring(identity, 9)))) \
-    FROM events FINAL";
+const RAW: &str = "SELECT count(), uniqExact(identity), sum(identity) \
+    FROM raw_events FINAL";
 const REJECTS: &str = "SELECT count() FROM rejects FINAL";
 const FEATURE_HOURS: &str = "SELECT concat(toString(feature), '/', toString(toUInt16(local_date)), '/', \
     toString(local_hour)) AS key, sum(clicks) FROM feature_hours GROUP BY key";

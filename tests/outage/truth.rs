@@ -88,7 +88,7 @@ impl Truth {
         let mut identity_sum = 0u64;
         for number in 0..count {
             let event = events.event(number);
-            identity_sum = identity_sum.wrapping_add(Identity::of(SOURCE, &number.to_string()).0 as u64);
+            identity_sum = identity_sum.wrapping_add(Identity::of(SOURCE, &number.to_string()).0);
             if let Some(feature) = event.feature {
                 let (day, of_day_ms) = (event.time_ms.div_euclid(DAY_MS), event.time_ms.rem_euclid(DAY_MS));
                 *hours.entry((feature, day, of_day_ms / HOUR_MS)).or_default() += 1;

@@ -10,8 +10,10 @@ WITH
     {{zone}} AS current_zone,
     if(current_zone = '', 'UTC', current_zone) AS timezone,
     {{roster}} AS current_roster,
+    {{split}} AS split, -- split
     [({from:Date}, {to:Date})] AS periods, -- filtered
     {{withheld_of_all}} AS withheld, -- filtered
+    {{chosen_set}} AS chosen_set, -- filtered
     {steps:Array(String)} AS steps,
     toUInt64({within_s:UInt32}) * 1000 AS within_ms,
     toDateTime64({from:Date}, 3, timezone) AS from_time,
@@ -64,12 +66,12 @@ FROM
             FROM
             (
                 SELECT arraySort(groupArray((toUInt64(toUnixTimestamp64Milli(time)), toUInt64(indexOf(steps, feature))))) AS points
-                FROM events
+                FROM raw_events
                 WHERE system = {system:String} AND type = 'feature_click' AND feature IN {steps:Array(String)}
-                    AND {{is_chosen_user}} -- filtered
+                    AND bitmapContains(assumeNotNull(chosen_set), {{first ordinal}}) -- filtered
                     AND time >= from_time AND time <= to_time + toIntervalSecond({within_s:UInt32})
                     AND (feature != steps[1] OR time < to_time)
-                GROUP BY user
+                GROUP BY {{first ordinal}}
                 HAVING arrayExists(p -> p.2 = 1, points)
             )
         )

@@ -23,8 +23,8 @@ WITH
         )
         FROM
         (
-            SELECT toString(category) AS issue_category, toString(feature) AS issue_feature, groupUniqArray(hex(user)) AS issue_users
-            FROM events
+            SELECT toString(category) AS issue_category, toString(feature) AS issue_feature, groupUniqArray({{first ordinal}}) AS issue_users
+            FROM raw_events
             WHERE system = {system:String} AND type = 'feedback' AND category != '' AND time >= from_time AND time < to_time
             GROUP BY issue_category, issue_feature
         )

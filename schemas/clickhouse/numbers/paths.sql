@@ -9,6 +9,7 @@ WITH
     {{zone}} AS current_zone,
     if(current_zone = '', 'UTC', current_zone) AS timezone,
     {{roster}} AS current_roster,
+    {{split}} AS split, -- split
     toDateTime64({from:Date}, 3, timezone) AS from_time,
     toDateTime64({to:Date}, 3, timezone) AS to_time,
     assumeNotNull((
@@ -39,25 +40,25 @@ FROM
         (entitled_users > 0 AND entitled_users < {{min_group_size}}) OR (after_set_size > 0 AND after_set_size < {{min_group_size}}) AS too_few
     FROM
     (
-        SELECT next_feature, uniqExact(user) AS next_users, count() AS times
+        SELECT next_feature, uniqExact(first_ordinal) AS next_users, count() AS times
         FROM
         (
             SELECT
-                user,
+                {{first ordinal}} AS first_ordinal,
                 arraySort(groupUniqArray((toUnixTimestamp64Milli(time), toString(feature)))) AS clicks,
                 arrayPushBack(arrayPopFront(clicks), (0, '')) AS next_clicks,
                 -- '' stands for `after` itself.
                 arrayConcat([''], arrayMap(n -> n.2, arrayFilter(
                     (n, c) -> c.2 = {after:String} AND n.2 != '' AND (session != '' OR n.1 - c.1 <= 1800000), next_clicks, clicks))) AS next_features
-            FROM events
+            FROM raw_events
             WHERE system = {system:String} AND type = 'feature_click' AND time >= from_time AND time < to_time
-                AND (user, session) IN
+                AND (first_ordinal, session) IN
                 (
-                    SELECT user, session
-                    FROM events
+                    SELECT {{first ordinal}}, session
+                    FROM raw_events
                     WHERE system = {system:String} AND type = 'feature_click' AND time >= from_time AND time < to_time AND feature = {after:String}
                 )
-            GROUP BY user, session
+            GROUP BY first_ordinal, session
         )
         ARRAY JOIN next_features AS next_feature
         GROUP BY next_feature

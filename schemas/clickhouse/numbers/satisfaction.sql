@@ -10,6 +10,7 @@ WITH
     {{zone}} AS current_zone,
     if(current_zone = '', 'UTC', current_zone) AS timezone,
     {{roster}} AS current_roster,
+    {{split}} AS split, -- split
     [({from:Date}, {to:Date})] AS periods, -- filtered
     {{withheld}} AS withheld, -- filtered
     toDateTime64({from:Date}, 3, timezone) AS from_time,
@@ -65,18 +66,18 @@ FROM
                 sum(row_good_scores) AS user_good_scores
             FROM
             (
-                SELECT user, kind = 'person' AS row_person, if(row_person, {{group}}, '') AS row_group, 1 AS row_listed, 0 AS row_scores, 0 AS row_good_scores
+                SELECT {{first ordinal}} AS first_ordinal, kind = 'person' AS row_person, if(row_person, {{group}}, '') AS row_group, 1 AS row_listed, 0 AS row_scores, 0 AS row_good_scores
                 FROM roster
                 WHERE system = {system:String} AND version = current_roster
                     AND entitled_from < {to:Date} AND entitled_to > {from:Date} AND next_from >= {to:Date} AND entitled_from < entitled_to
                         AND {{chosen}} -- filtered
                 UNION ALL
-                SELECT user, 0, '', 0, uniqExact(identity), uniqExactIf(identity, score >= 4)
-                FROM events
+                SELECT {{first ordinal}} AS first_ordinal, 0, '', 0, uniqExact(identity), uniqExactIf(identity, score >= 4)
+                FROM raw_events
                 WHERE system = {system:String} AND type = 'feedback' AND score > 0 AND time >= from_time AND time < to_time
-                GROUP BY user
+                GROUP BY first_ordinal
             )
-            GROUP BY user
+            GROUP BY first_ordinal
         )
         GROUP BY GROUPING SETS ((group_of_user), ())
         HAVING is_total OR (entitled_users > 0 AND {by:String} IN ('unit', 'role', 'tier', 'site', 'phase'))

@@ -76,7 +76,7 @@ impl Case {
     }
 
     /// (id, user, feature, milliseconds) of each event, as ingest reads it.
-    fn parsed(&self) -> Vec<(u128, String, String, i64)> {
+    fn parsed(&self) -> Vec<(u64, String, String, i64)> {
         let parsed = |text: &String| {
             let event = Event::structured(text.as_bytes(), ANY_TIME).expect("ingest takes it");
             let Body::FeatureClick { feature, .. } = event.body else {
@@ -130,7 +130,7 @@ fn csv_and_ndjson_give_the_same_actions() {
 {"who":"bert","what":"Print, twice","when":"2026-03-02T08:00:01Z"}
 {"who":"anna","what":"\u91c7购","when":"2026-03-02 08:00:00.5Z"}"#;
     let ndjson = case("log.ndjson", ndjson, &[]).parsed();
-    let without_id = |events: Vec<(u128, String, String, i64)>| {
+    let without_id = |events: Vec<(u64, String, String, i64)>| {
         events
             .into_iter()
             .map(|(_, user, feature, time)| (user, feature, time))

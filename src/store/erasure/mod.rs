@@ -2,16 +2,17 @@
 //!
 //! 1. A tombstone is written. From then on ingest drops every event of the user from before the erasure, also one that is read again,
 //!    and forgets the user's ordinal; rosters and trainings leave the user's past out.
-//! 2. The user's ordinal is forgotten: nothing tells any more whose number stands in the sets of users.
+//! 2. The user's ordinal is noted for as long as the erasure runs, and forgotten: nothing tells any more whose number stands in the raw events and in the
+//!    sets of users.
 //! 3. What is told per user is moved to a random stand-in, without what leads to the event at its source, or deleted.
-//! 4. The connection between tombstone and stand-in is deleted.
+//! 4. The connection between tombstone, stand-in and ordinal is deleted.
 //!
 //! Every step may be repeated. Moving goes partition by partition: a partition that holds the stand-in has been moved. So an erasure that was cut
 //! off is taken up by the next one of the same user, where it stopped.
 
 mod rows;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ use utoipa::ToSchema;
 
 use rows::Rows;
 
-use super::{INGEST_COMMENT, Store};
+use super::{INGEST_COMMENT, Store, ordinals};
 use crate::config::Config;
 use crate::pseudonym::{Pseudonym, Pseudonymizer, Tombstone};
 
@@ -84,12 +85,14 @@ struct TombstoneRow {
     before: i64,
 }
 
-#[derive(Row, Serialize, Deserialize)]
+#[derive(Clone, Copy, Row, Serialize, Deserialize)]
 struct ErasingRow {
     tombstone: [u8; 16],
     stand_in: [u8; 16],
     /// Milliseconds since 1970-01-01T00:00Z.
     begun_at: i64,
+    /// 0: the erasure itself; else one that it removes.
+    ordinal: u64,
 }
 
 impl Store {
@@ -133,16 +136,21 @@ impl Eraser {
         self.write_tombstones(&tombstones, before)
             .await
             .context("tombstones cannot be written")?;
-        let stand_ins = self
-            .stand_ins(&tombstones, now)
+        let erasing = self
+            .begin(&tombstones, now)
             .await
             .context("stand-ins cannot be written")?;
         tokio::time::sleep(self.workers_learn).await;
         self.running_inserts_end().await?;
+        let ordinals = self
+            .ordinals(users, &erasing)
+            .await
+            .context("ordinals cannot be noted")?;
         let rows = Rows {
             store: &self.store,
             users,
-            stand_ins,
+            stand_ins: erasing.iter().map(|row| row.stand_in).collect(),
+            ordinals,
             from: before.to_zoned_datetime(TimeZone::UTC).date(),
         };
         let erased = rows.erase().await?;
@@ -168,38 +176,76 @@ impl Eraser {
         Ok(insert.end().await?)
     }
 
-    /// The stand-in of each tombstone: that of an erasure which was cut off, or a new one.
-    async fn stand_ins(&self, tombstones: &[Tombstone], begun_at: Timestamp) -> anyhow::Result<Vec<[u8; 16]>> {
-        let open: Vec<ErasingRow> = self
+    /// The erasure of each tombstone: one that was cut off, or a new one.
+    async fn begin(&self, tombstones: &[Tombstone], now: Timestamp) -> anyhow::Result<Vec<ErasingRow>> {
+        let open = self.erasing().await?;
+        let open: HashMap<_, _> = open.into_iter().map(|row| (row.tombstone, row.stand_in)).collect();
+        let (mut erasing, mut begun) = (Vec::with_capacity(tombstones.len()), Vec::new());
+        for &Tombstone(tombstone) in tombstones {
+            let known = open.get(&tombstone).copied();
+            let row = ErasingRow {
+                tombstone,
+                stand_in: known.map_or_else(random, Ok)?,
+                begun_at: now.as_millisecond(),
+                ordinal: 0,
+            };
+            if known.is_none() {
+                begun.push(row);
+            }
+            erasing.push(row);
+        }
+        self.note(&begun).await?;
+        Ok(erasing)
+    }
+
+    /// The ordinals of the users, also those that an erasure which was cut off has forgotten already, each with its stand-in: noted, so that they can
+    /// be forgotten. Beside them those of raw events that a worker stored after the erasure of their user, because it could not read the tombstones.
+    async fn ordinals(&self, users: &[Pseudonym], erasing: &[ErasingRow]) -> anyhow::Result<Vec<(u64, [u8; 16])>> {
+        let assigned = ordinals::assigned(&self.store, users).await?;
+        let left = "SELECT DISTINCT ordinal FROM raw_events WHERE ordinal IN (SELECT ordinal FROM erased_events)";
+        let left: Vec<u64> = self.store.client().query(left).fetch_all().await?;
+        // Read after `left`: what another erasure is moving is noted by it.
+        let noted = self.erasing().await?;
+        let noted: HashMap<_, _> = noted.iter().map(|row| (row.ordinal, row.stand_in)).collect();
+        let theirs = users.iter().zip(erasing).flat_map(|(user, row)| {
+            let ordinals = assigned.get(user).map_or(&[][..], Vec::as_slice);
+            ordinals.iter().map(move |&ordinal| ErasingRow { ordinal, ..*row })
+        });
+        let left = erasing
+            .first()
+            .into_iter()
+            .flat_map(|row| left.iter().map(|&ordinal| ErasingRow { ordinal, ..*row }));
+        let new: Vec<_> = theirs
+            .chain(left)
+            .filter(|row| !noted.contains_key(&row.ordinal))
+            .collect();
+        self.note(&new).await?;
+        let ours: HashSet<_> = erasing.iter().map(|row| row.stand_in).collect();
+        let noted = noted
+            .into_iter()
+            .chain(new.iter().map(|row| (row.ordinal, row.stand_in)));
+        Ok(noted
+            .filter(|(ordinal, stand_in)| *ordinal > 0 && ours.contains(stand_in))
+            .collect())
+    }
+
+    /// What is noted of all erasures that are under way or were cut off.
+    async fn erasing(&self) -> anyhow::Result<Vec<ErasingRow>> {
+        Ok(self
             .store
             .client()
             .query("SELECT ?fields FROM erasing")
             .fetch_all()
-            .await?;
-        let open: HashMap<_, _> = open.into_iter().map(|row| (row.tombstone, row.stand_in)).collect();
+            .await?)
+    }
+
+    async fn note(&self, rows: &[ErasingRow]) -> anyhow::Result<()> {
         let client = self.store.client().clone().with_setting("async_insert", "0");
         let mut insert = client.insert::<ErasingRow>("erasing").await?;
-        let mut stand_ins = Vec::with_capacity(tombstones.len());
-        for &Tombstone(tombstone) in tombstones {
-            let stand_in = match open.get(&tombstone) {
-                Some(&stand_in) => stand_in,
-                None => {
-                    let stand_in = random()?;
-                    let begun_at = begun_at.as_millisecond();
-                    insert
-                        .write(&ErasingRow {
-                            tombstone,
-                            stand_in,
-                            begun_at,
-                        })
-                        .await?;
-                    stand_in
-                }
-            };
-            stand_ins.push(stand_in);
+        for row in rows {
+            insert.write(row).await?;
         }
-        insert.end().await?;
-        Ok(stand_ins)
+        Ok(insert.end().await?)
     }
 
     async fn running_inserts_end(&self) -> anyhow::Result<()> {

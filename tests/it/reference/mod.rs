@@ -87,7 +87,7 @@ async fn stored(world: &World, seed: u64) -> (Api, Worker) {
     }
     let events = world.events.len() as u64;
     eventually("every event is counted", async || {
-        api.fixture.number("SELECT uniqExact(identity) FROM events").await == events
+        api.fixture.number("SELECT uniqExact(identity) FROM raw_events").await == events
             && api
                 .fixture
                 .number("SELECT toUInt64(count() > 0 AND sum(toInt64(end_offset) - toInt64(committed_offset)) = 0) FROM ingest_progress FINAL")

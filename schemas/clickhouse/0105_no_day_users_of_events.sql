@@ -1,0 +1,1 @@
+DROP VIEW IF EXISTS day_users_of_events

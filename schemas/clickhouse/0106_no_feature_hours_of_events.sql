@@ -1,0 +1,1 @@
+DROP VIEW IF EXISTS feature_hours_of_events

@@ -1,0 +1,1 @@
+DROP VIEW IF EXISTS hour_users_of_events

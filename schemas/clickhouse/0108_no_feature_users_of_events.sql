@@ -1,0 +1,1 @@
+DROP VIEW IF EXISTS feature_users_of_events

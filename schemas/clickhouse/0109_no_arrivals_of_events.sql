@@ -1,0 +1,1 @@
+DROP VIEW IF EXISTS arrivals_of_events

@@ -1,0 +1,1 @@
+DROP VIEW IF EXISTS feature_user_days_of_events
