@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
-use rows::Rows;
+use rows::{Ordinals, Rows};
 
 use super::{INGEST_COMMENT, Store, ordinals};
 use crate::config::Config;
@@ -198,35 +198,42 @@ impl Eraser {
         Ok(erasing)
     }
 
-    /// The ordinals of the users, also those that an erasure which was cut off has forgotten already, each with its stand-in: noted, so that they can
-    /// be forgotten. Beside them those of raw events that a worker stored after the erasure of their user, because it could not read the tombstones.
-    async fn ordinals(&self, users: &[Pseudonym], erasing: &[ErasingRow]) -> anyhow::Result<Vec<(u64, [u8; 16])>> {
+    /// The ordinals of the users, also those that an erasure which was cut off has forgotten already: noted, so that they can be forgotten. Beside them
+    /// those of raw events that a worker stored after the erasure of their user, because it could not read the tombstones; any stand-in does for these.
+    async fn ordinals(&self, users: &[Pseudonym], erasing: &[ErasingRow]) -> anyhow::Result<Ordinals> {
         let assigned = ordinals::assigned(&self.store, users).await?;
         let left = "SELECT DISTINCT ordinal FROM raw_events WHERE ordinal IN (SELECT ordinal FROM erased_events)";
         let left: Vec<u64> = self.store.client().query(left).fetch_all().await?;
         // Read after `left`: what another erasure is moving is noted by it.
-        let noted = self.erasing().await?;
-        let noted: HashMap<_, _> = noted.iter().map(|row| (row.ordinal, row.stand_in)).collect();
-        let theirs = users.iter().zip(erasing).flat_map(|(user, row)| {
-            let ordinals = assigned.get(user).map_or(&[][..], Vec::as_slice);
-            ordinals.iter().map(move |&ordinal| ErasingRow { ordinal, ..*row })
-        });
-        let left = erasing
+        let noted: HashMap<_, _> = self
+            .erasing()
+            .await?
+            .into_iter()
+            .map(|row| (row.ordinal, row))
+            .collect();
+        let of_user = |(user, row): (&Pseudonym, &ErasingRow)| {
+            let ordinals = assigned.get(user).cloned().unwrap_or_default();
+            let row = *row;
+            ordinals.into_iter().map(move |ordinal| ErasingRow { ordinal, ..row })
+        };
+        let theirs = users.iter().zip(erasing).flat_map(of_user);
+        let ours: HashSet<_> = erasing.iter().map(|row| row.stand_in).collect();
+        let cut_off = noted
+            .values()
+            .filter(|row| row.ordinal > 0 && ours.contains(&row.stand_in));
+        let mut rows: Vec<_> = cut_off.copied().chain(theirs).collect();
+        let owners = rows.iter().map(|row| row.stand_in).collect();
+        let nobodys = erasing
             .first()
             .into_iter()
             .flat_map(|row| left.iter().map(|&ordinal| ErasingRow { ordinal, ..*row }));
-        let new: Vec<_> = theirs
-            .chain(left)
-            .filter(|row| !noted.contains_key(&row.ordinal))
-            .collect();
-        self.note(&new).await?;
-        let ours: HashSet<_> = erasing.iter().map(|row| row.stand_in).collect();
-        let noted = noted
-            .into_iter()
-            .chain(new.iter().map(|row| (row.ordinal, row.stand_in)));
-        Ok(noted
-            .filter(|(ordinal, stand_in)| *ordinal > 0 && ours.contains(stand_in))
-            .collect())
+        rows.extend(nobodys.filter(|row| !noted.contains_key(&row.ordinal)));
+        let new = rows.iter().filter(|row| !noted.contains_key(&row.ordinal));
+        self.note(&new.copied().collect::<Vec<_>>()).await?;
+        Ok(Ordinals {
+            stand_ins: rows.iter().map(|row| (row.ordinal, row.stand_in)).collect(),
+            owners,
+        })
     }
 
     /// What is noted of all erasures that are under way or were cut off.

@@ -1,6 +1,6 @@
 //! The rows of erased users: what is moved to stand-ins, and what is removed.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::Context;
 use clickhouse::query::Query;
@@ -15,10 +15,17 @@ pub struct Rows<'a> {
     pub store: &'a Store,
     pub users: &'a [Pseudonym],
     pub stand_ins: Vec<[u8; 16]>,
-    /// Theirs, each with the stand-in that its raw events get.
-    pub ordinals: Vec<(u64, [u8; 16])>,
+    pub ordinals: Ordinals,
     /// The first day on which somebody who comes back is entitled anew.
     pub from: Date,
+}
+
+/// Ordinals that are removed.
+pub struct Ordinals {
+    /// Each with the stand-in that its raw events get.
+    pub stand_ins: HashMap<u64, [u8; 16]>,
+    /// The stand-ins of the users who have any.
+    pub owners: HashSet<[u8; 16]>,
 }
 
 /// Which rows are moved, and the stand-in that each of them gets: by pseudonym, or by ordinal where a table has none.
@@ -57,9 +64,9 @@ impl Rows<'_> {
     async fn found(&self) -> anyhow::Result<u64> {
         let listed = format!("SELECT DISTINCT hex(user) FROM roster WHERE {OURS}");
         let listed: HashSet<String> = self.query(&listed).fetch_all().await?.into_iter().collect();
-        let with_ordinals: HashSet<_> = self.ordinals.iter().map(|(_, stand_in)| stand_in).collect();
-        let is_found =
-            |(user, stand_in): &(&Pseudonym, _)| with_ordinals.contains(stand_in) || listed.contains(&hex(&user.0));
+        let is_found = |(user, stand_in): &(&Pseudonym, _)| {
+            self.ordinals.owners.contains(*stand_in) || listed.contains(&hex(&user.0))
+        };
         Ok(self.users.iter().zip(&self.stand_ins).filter(is_found).count() as u64)
     }
 
@@ -132,8 +139,9 @@ impl Rows<'_> {
     fn query(&self, sql: &str) -> Query {
         let users: Vec<_> = self.users.iter().map(|user| hex(&user.0)).collect();
         let stand_ins: Vec<_> = self.stand_ins.iter().map(|stand_in| hex(stand_in)).collect();
-        let ordinals: Vec<_> = self.ordinals.iter().map(|(ordinal, _)| *ordinal).collect();
-        let of_ordinals: Vec<_> = self.ordinals.iter().map(|(_, stand_in)| hex(stand_in)).collect();
+        let of_ordinals = self.ordinals.stand_ins.iter();
+        let (ordinals, of_ordinals): (Vec<_>, Vec<_>) =
+            of_ordinals.map(|(ordinal, stand_in)| (*ordinal, hex(stand_in))).unzip();
         let query = self.store.client().query(sql);
         query
             .param("users", users)
