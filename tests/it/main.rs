@@ -31,6 +31,7 @@ mod ordinals;
 mod people;
 mod phases;
 mod privacy;
+mod random_clicks;
 mod reader;
 mod reconcile;
 mod reference;
