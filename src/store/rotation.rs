@@ -6,7 +6,7 @@
 //! 4. `rotating` is emptied, and the old secret forgotten.
 //!
 //! Every step may be repeated: what is not in `rotating` as the one before stays as it is, so a partition that has been exchanged comes out the same.
-//! Sets of users hold ordinals and stay.
+//! Raw events and sets of users hold ordinals and stay.
 
 use std::collections::HashSet;
 
@@ -82,7 +82,7 @@ pub async fn run(store: &Store, key: &Pseudonymizer, mut tell: impl FnMut(&str))
 
 async fn begin(store: &Store, key: &Pseudonymizer) -> anyhow::Result<()> {
     if store.cluster().is_some() {
-        let refused = "clickhouse.cluster: the secret of a cluster cannot be rotated: its rows lie where their pseudonyms put them";
+        let refused = "clickhouse.cluster: the secret of a cluster cannot be rotated: its tables are replicated, and partitions are exchanged on one server only";
         return Err(BadInput::new(refused).into());
     }
     if number(store, "SELECT count() FROM erasing").await? > 0 {
