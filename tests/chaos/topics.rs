@@ -13,6 +13,7 @@ use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode;
 use uptake::config;
+use uptake::store::topic_id::topic_id;
 
 use crate::common::PATIENCE;
 
@@ -165,9 +166,12 @@ fn consumed(kafka: &config::Kafka, expected: &BTreeMap<i32, i64>) -> anyhow::Res
     loop {
         // The broker may be away for a moment.
         let committed = observer.committed_offsets(partitions.clone(), Duration::from_secs(5));
+        let id = topic_id(observer.client(), &kafka.topic, Duration::from_secs(5)).map(|id| id.to_string());
         let committed: BTreeMap<i32, i64> = committed
             .iter()
             .flat_map(|list| list.elements())
+            // One of a topic that was deleted says nothing of the one that has its name now.
+            .filter(|element| id.as_ref().is_ok_and(|id| element.metadata() == id))
             .filter_map(|element| match element.offset() {
                 Offset::Offset(offset) => Some((element.partition(), offset)),
                 _ => None,
