@@ -250,7 +250,7 @@ WITH
             LIMIT {limit:UInt32}
         )
     ) AS page,
-    bitmapBuild(arrayMap(listed -> listed.2, page)) AS page_set
+    (SELECT bitmapBuild(arrayMap(listed -> listed.2, page))) AS page_set
 SELECT lower(hex(listed.1)) AS user, last_day
 FROM (SELECT arrayJoin(page) AS listed, listed.2 AS first_ordinal) AS listed_users
 LEFT JOIN

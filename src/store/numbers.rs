@@ -32,12 +32,12 @@ pub async fn slow_planning_of(client: &clickhouse::Client) -> clickhouse::error:
 const LOOKUPS: [(&str, &str, &str); 6] = [
     (
         "{{periods}}",
-        "if({grain:String} NOT IN ('day', 'week', 'month'), [({from:Date}, {to:Date})], \
+        "(SELECT if({grain:String} NOT IN ('day', 'week', 'month'), [({from:Date}, {to:Date})], \
             arrayMap(start -> (greatest({from:Date}, start), least({to:Date}, multiIf({grain:String} = 'day', start + 1, \
                 {grain:String} = 'week', start + 7, addMonths(start, 1)))), \
             arrayDistinct(arrayMap(day -> multiIf({grain:String} = 'day', day, \
                 {grain:String} = 'week', day - (toDayOfWeek(day) + 7 - {{week_start}}) % 7, toStartOfMonth(day)), \
-            arrayMap(offset -> {from:Date} + offset, range(toUInt32({to:Date} - {from:Date})))))))",
+            arrayMap(offset -> {from:Date} + offset, range(toUInt32({to:Date} - {from:Date}))))))))",
         "{periods:Array(Tuple(Date, Date))}",
     ),
     (

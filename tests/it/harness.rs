@@ -24,8 +24,11 @@ pub struct Parts {
     pub kafka: String,
     /// `http://host:port`
     pub clickhouse: String,
-    _children: (Child, Child),
+    _children: (Child, Option<Child>),
 }
+
+/// Names a ClickHouse of one's own, `http://host:port`, which then takes the engine's place.
+const OTHER_CLICKHOUSE: &str = "TEST_CLICKHOUSE";
 
 /// The shared parts, started by the first call.
 pub async fn parts() -> &'static Parts {
@@ -36,7 +39,14 @@ pub async fn parts() -> &'static Parts {
             let mut config = config();
             config.embedded.kafka_port = 0;
             config.embedded.clickhouse_port = 0;
-            let mut engine = Engine::prepare(PROGRAM.into(), &dir.join("clickhouse"), &config).expect("engine");
+            let clickhouse = async {
+                if let Ok(other) = std::env::var(OTHER_CLICKHOUSE) {
+                    return (other, None);
+                }
+                let mut engine = Engine::prepare(PROGRAM.into(), &dir.join("clickhouse"), &config).expect("engine");
+                let running = engine.start().await.expect("engine starts");
+                (engine.url(), Some(running))
+            };
             let kafka = async {
                 let kafka = Kafka::prepare(&dir.join("kafka"), &config.embedded)
                     .await
@@ -44,11 +54,10 @@ pub async fn parts() -> &'static Parts {
                 let broker = kafka.start().await.expect("Kafka starts");
                 (kafka.address(), broker)
             };
-            let ((address, broker), running) =
-                tokio::join!(kafka, async { engine.start().await.expect("engine starts") });
+            let ((address, broker), (url, running)) = tokio::join!(kafka, clickhouse);
             Parts {
                 kafka: address,
-                clickhouse: engine.url(),
+                clickhouse: url,
                 _children: (broker, running),
             }
         })

@@ -29,7 +29,7 @@ WITH
             GROUP BY issue_category, issue_feature
         )
     ) AS named,
-    arrayMap(issue -> issue.2, named.1) AS named_features
+    (SELECT arrayMap(issue -> issue.2, named.1)) AS named_features
 SELECT
     if(too_small, '', issue.1) AS category,
     if(too_small, '', issue.2) AS feature,

@@ -9,9 +9,9 @@ WITH
     {{split}} AS split, -- split
     {{withheld_of_phases}} AS withheld, -- filtered
     (SELECT argMax(phases, version) FROM systems WHERE system = {system:String}) AS defined_phases,
-    arrayFlatten(arrayMap(p -> arrayMap(n -> (p.phase, n, greatest(p.go_live, p.go_live + n - 27), p.go_live + n + 1),
-        range(toUInt32(greatest(0, least({days:UInt16}, {until:Date} - p.go_live))))), defined_phases)) AS points,
-    arrayDistinct(arrayMap(point -> (point.3, point.4), points)) AS periods
+    (SELECT arrayFlatten(arrayMap(p -> arrayMap(n -> (p.phase, n, greatest(p.go_live, p.go_live + n - 27), p.go_live + n + 1),
+        range(toUInt32(greatest(0, least({days:UInt16}, {until:Date} - p.go_live))))), defined_phases))) AS points,
+    (SELECT arrayDistinct(arrayMap(point -> (point.3, point.4), points))) AS periods
 SELECT
     phase_name AS phase,
     day_number AS day,

@@ -4,7 +4,7 @@ CREATE OR REPLACE VIEW revisions AS
 WITH
     {{zone}} AS current_zone,
     if(current_zone = '', 'UTC', current_zone) AS timezone,
-    arrayDistinct(arrayMap(offset -> toStartOfMonth({from:Date} + offset), range(toUInt32({to:Date} - {from:Date})))) AS months
+    (SELECT arrayDistinct(arrayMap(offset -> toStartOfMonth({from:Date} + offset), range(toUInt32({to:Date} - {from:Date}))))) AS months
 SELECT
     changed_month AS month,
     changed_hour AS changed_at,

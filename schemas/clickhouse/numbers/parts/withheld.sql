@@ -9,8 +9,8 @@
 -- axis 0 is the dimension of the groups, whose values all count as asked for; the others are those of the filter, in its whole (of_all) and within a group.
 WITH
     arrayDistinct(tupleElement({filter:Array(Tuple(String, String))}, 1)) AS dimensions,
-    arrayFlatten(arrayMap(s -> arrayMap(a -> (2 * s + 1, a), arrayFilter(a -> bitTest(2 * s + 1, a), range(length(dimensions) + 1))),
-        range(bitShiftLeft(1, length(dimensions))))) AS looks
+    (SELECT arrayFlatten(arrayMap(s -> arrayMap(a -> (2 * s + 1, a), arrayFilter(a -> bitTest(2 * s + 1, a), range(length(dimensions) + 1))),
+        range(bitShiftLeft(1, length(dimensions)))))) AS looks
 SELECT groupUniqArray((toUInt32(period_number), toUInt8(axis > 0 AND of_all), if(axis > 0, group_of_scope, axis_value)))
 FROM
 (
@@ -51,7 +51,7 @@ FROM
                         -- For each dimension which of its values is met, 0 for none; of those that are left out and of the axis 1.
                         arrayMap((which, i) -> if(i = axis OR NOT bitTest(subset, i), 1, which), asked, arrayEnumerate(asked)) AS others,
                         axis = 0 OR asked[axis] > 0 AS is_asked,
-                        sum(people_of_place) AS people
+                        toInt64(sum(people_of_place)) AS people
                     FROM
                     (
                         SELECT
