@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := build
 ROUNDS ?= 20
 SEED ?= 1
-.PHONY: tools build demo smoke test chaos outage fuzz bench bench-query bench-peers lint audit check-api check-deploy check-rules check-dashboards
+.PHONY: tools build demo smoke test chaos outage fuzz bench bench-query bench-peers lint audit check-api check-deploy check-rules check-dashboards check-clickhouse
 
 tools: ## Fetch Apache Kafka and ClickHouse's embedded engine into .cache, and missing Debian packages
 	@deploy/local/fetch.sh
@@ -57,6 +57,9 @@ check-rules: tools ## Check and test the rules for Prometheus and the routing of
 
 check-dashboards: build ## Compare every panel of Grafana with the API and draw it into docs/images (Grafana's packages from npm, Chromium)
 	@tests/dashboards/run.sh
+
+check-clickhouse: tools ## Run the tests of storage and numbers against ClickHouse 24.8, the oldest that is supported (from PyPI)
+	@tests/clickhouse/run.sh
 
 bench: tools ## Measure speed and memory against the real broker and engine; table, and target/bench.json
 	cargo bench --locked --bench pipeline

@@ -12,6 +12,7 @@ use super::error::Error;
 use super::params::{ByParams, FilterParams, Parameters, SystemParam, SystemPath, WindowParams, refuse_unknown, word};
 use super::reply::Reply;
 use super::table::{Table, Text};
+use crate::access::Caller;
 use crate::measure::adoption::{self, Adoption, Group, Measure, Request, Total};
 use crate::measure::{Choice, Dimension, Grain};
 
@@ -55,6 +56,7 @@ pub struct AdoptionParams {
 )]
 pub async fn get_adoption(
     State(app): State<App>,
+    caller: Caller,
     SystemPath(system): SystemPath,
     uri: Uri,
     reply: Reply,
@@ -66,7 +68,7 @@ pub async fn get_adoption(
     let system = app.system(system).await?;
     let window = parameters.window(&system, app.retention.user_months)?;
     parameters.finish()?;
-    refuse_unknown(&app, &system, &cut.filter).await?;
+    refuse_unknown(&app, &caller, &system, &cut.filter).await?;
     let request = Request {
         system,
         window,

@@ -13,6 +13,7 @@ use super::page::PageParams;
 use super::params::{ByParams, FilterParams, Parameters, SystemParam, SystemPath, refuse_unknown};
 use super::reply::Reply;
 use super::table::{OfGroup, Table, by_group};
+use crate::access::Caller;
 use crate::measure::champions::{self, Champion, ChampionCount, ChampionUsers, Champions, UsersRequest};
 use crate::measure::list::{Cursor, Part};
 use crate::measure::{Choice, Dimension, Frame, SystemContext, Window};
@@ -50,6 +51,7 @@ pub struct MonthParams {
 )]
 pub async fn get_champions(
     State(app): State<App>,
+    caller: Caller,
     SystemPath(system): SystemPath,
     uri: Uri,
     reply: Reply,
@@ -59,7 +61,7 @@ pub async fn get_champions(
     let month = parameters.month("month")?;
     parameters.finish()?;
     let system = app.system(system).await?;
-    refuse_unknown(&app, &system, &cut.filter).await?;
+    refuse_unknown(&app, &caller, &system, &cut.filter).await?;
     let month = month.unwrap_or_else(|| last_month(&system));
     reply.table(&champions::ask(&app.reader, system, month, cut).await?)
 }
@@ -88,6 +90,7 @@ pub async fn get_champions(
 )]
 pub async fn get_champion_users(
     State(app): State<App>,
+    caller: Caller,
     SystemPath(system): SystemPath,
     uri: Uri,
     reply: Reply,
@@ -99,7 +102,7 @@ pub async fn get_champion_users(
     parameters.finish()?;
     let mut system = app.system(system).await?;
     system.roster = page.after.as_ref().map_or(system.roster, |after| after.roster);
-    refuse_unknown(&app, &system, &filter).await?;
+    refuse_unknown(&app, &caller, &system, &filter).await?;
     let month = match list::day(&page, "month", month.map(|month| month.from))? {
         Some(first) => Window::around(first, Frame::Month, system.week_start),
         None => last_month(&system),

@@ -13,6 +13,7 @@ use super::flows::refuse_unknown_features;
 use super::params::{FeaturePath, FilterParams, Parameters, SystemParam, SystemPath, WindowParams, refuse_unknown};
 use super::reply::Reply;
 use super::table::{Table, Text};
+use crate::access::Caller;
 use crate::measure::features::{self, Feature, Features};
 use crate::measure::time_to_adopt::{self, TimeToAdopt};
 
@@ -44,6 +45,7 @@ use crate::measure::time_to_adopt::{self, TimeToAdopt};
 )]
 pub async fn get_features(
     State(app): State<App>,
+    caller: Caller,
     SystemPath(system): SystemPath,
     uri: Uri,
     reply: Reply,
@@ -53,7 +55,7 @@ pub async fn get_features(
     let system = app.system(system).await?;
     let window = parameters.window(&system, app.retention.user_months)?;
     parameters.finish()?;
-    refuse_unknown(&app, &system, &filter).await?;
+    refuse_unknown(&app, &caller, &system, &filter).await?;
     reply.table(&features::ask(&app.reader, system, window, filter).await?)
 }
 
@@ -166,6 +168,7 @@ pub struct FeatureParam {
 )]
 pub async fn get_time_to_adopt(
     State(app): State<App>,
+    caller: Caller,
     FeaturePath(system, feature): FeaturePath,
     uri: Uri,
     reply: Reply,
@@ -175,7 +178,7 @@ pub async fn get_time_to_adopt(
     let system = app.system(system).await?;
     let window = parameters.window(&system, app.retention.user_months)?;
     parameters.finish()?;
-    refuse_unknown(&app, &system, &filter).await?;
+    refuse_unknown(&app, &caller, &system, &filter).await?;
     refuse_unknown_features(&app, &system, "feature", std::slice::from_ref(&feature)).await?;
     reply.document(&time_to_adopt::ask(&app.reader, system, window, feature, filter).await?)
 }

@@ -10,6 +10,7 @@ use super::error::Error;
 use super::params::{ByParams, FilterParams, Parameters, SystemParam, SystemPath, WindowParams, refuse_unknown};
 use super::reply::Reply;
 use super::table::{OfGroup, Table, Text, by_group};
+use crate::access::Caller;
 use crate::measure::issues::{self, Issues};
 use crate::measure::satisfaction::{self, Request, Satisfaction, Scores};
 use crate::measure::{Choice, Dimension};
@@ -48,6 +49,7 @@ const FEW_REPORTERS: &str =
 )]
 pub async fn get_satisfaction(
     State(app): State<App>,
+    caller: Caller,
     SystemPath(system): SystemPath,
     uri: Uri,
     reply: Reply,
@@ -57,7 +59,7 @@ pub async fn get_satisfaction(
     let system = app.system(system).await?;
     let window = parameters.raw_window(&system, &app.retention)?;
     parameters.finish()?;
-    refuse_unknown(&app, &system, &cut.filter).await?;
+    refuse_unknown(&app, &caller, &system, &cut.filter).await?;
     let request = Request { system, window, cut };
     reply.table(&satisfaction::ask(&app.reader, request).await?)
 }

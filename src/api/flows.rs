@@ -13,6 +13,7 @@ use super::error::Error;
 use super::params::{FilterParams, Parameters, SystemParam, SystemPath, WindowParams, refuse_unknown};
 use super::reply::Reply;
 use super::table::{Table, Text};
+use crate::access::Caller;
 use crate::event::is_feature;
 use crate::measure::funnels::{self, Funnel, STEPS};
 use crate::measure::paths::{self, Paths};
@@ -74,6 +75,7 @@ const FEW_USERS: &str =
 )]
 pub async fn get_funnel(
     State(app): State<App>,
+    caller: Caller,
     SystemPath(system): SystemPath,
     uri: Uri,
     reply: Reply,
@@ -89,7 +91,7 @@ pub async fn get_funnel(
     let system = app.system(system).await?;
     let window = parameters.raw_window(&system, &app.retention)?;
     parameters.finish()?;
-    refuse_unknown(&app, &system, &filter).await?;
+    refuse_unknown(&app, &caller, &system, &filter).await?;
     refuse_unknown_features(&app, &system, "steps", &steps).await?;
     let request = funnels::Request {
         system,

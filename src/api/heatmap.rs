@@ -12,6 +12,7 @@ use super::error::Error;
 use super::params::{FilterParams, Parameters, SystemParam, SystemPath, WindowParams, refuse_unknown, words};
 use super::reply::Reply;
 use super::table::{Table, Text};
+use crate::access::Caller;
 use crate::measure::Dimension;
 use crate::measure::heatmap::{self, FeatureHeatmap, HourHeatmap};
 
@@ -56,6 +57,7 @@ pub struct FeatureHeatmapParams {
 )]
 pub async fn get_hour_heatmap(
     State(app): State<App>,
+    caller: Caller,
     SystemPath(system): SystemPath,
     uri: Uri,
     reply: Reply,
@@ -65,7 +67,7 @@ pub async fn get_hour_heatmap(
     let system = app.system(system).await?;
     let window = parameters.window(&system, app.retention.aggregate_months)?;
     parameters.finish()?;
-    refuse_unknown(&app, &system, &filter).await?;
+    refuse_unknown(&app, &caller, &system, &filter).await?;
     let answer = heatmap::ask_hours(&app.reader, system, window, filter, app.retention.user_months).await?;
     reply.table(&answer)
 }
@@ -96,6 +98,7 @@ pub async fn get_hour_heatmap(
 )]
 pub async fn get_feature_heatmap(
     State(app): State<App>,
+    caller: Caller,
     SystemPath(system): SystemPath,
     uri: Uri,
     reply: Reply,
@@ -105,7 +108,7 @@ pub async fn get_feature_heatmap(
     let system = app.system(system).await?;
     let window = parameters.window(&system, app.retention.user_months)?;
     parameters.finish()?;
-    refuse_unknown(&app, &system, &cut.filter).await?;
+    refuse_unknown(&app, &caller, &system, &cut.filter).await?;
     let answer = heatmap::ask_features(&app.reader, system, window, cut).await?;
     reply.table(&answer)
 }

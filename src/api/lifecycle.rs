@@ -12,6 +12,7 @@ use super::page::PageParams;
 use super::params::{ByParams, FilterParams, Parameters, SystemParam, SystemPath, day, refuse_unknown, word};
 use super::reply::Reply;
 use super::table::{OfGroup, Table, by_group};
+use crate::access::Caller;
 use crate::measure::lifecycle::{
     self, Lifecycle, LifecycleCounts, State as LifecycleState, UserInState, Users, UsersRequest,
 };
@@ -67,6 +68,7 @@ pub struct StateParams {
 )]
 pub async fn get_lifecycle(
     State(app): State<App>,
+    caller: Caller,
     SystemPath(system): SystemPath,
     uri: Uri,
     reply: Reply,
@@ -76,7 +78,7 @@ pub async fn get_lifecycle(
     let on = parameters.date("on")?;
     parameters.finish()?;
     let system = app.system(system).await?;
-    refuse_unknown(&app, &system, &cut.filter).await?;
+    refuse_unknown(&app, &caller, &system, &cut.filter).await?;
     let on = on.unwrap_or(system.yesterday);
     reply.table(&lifecycle::ask(&app.reader, system, on, cut).await?)
 }
@@ -104,6 +106,7 @@ pub async fn get_lifecycle(
 )]
 pub async fn get_users(
     State(app): State<App>,
+    caller: Caller,
     SystemPath(system): SystemPath,
     uri: Uri,
     reply: Reply,
@@ -123,7 +126,7 @@ pub async fn get_users(
     })?;
     let mut system = app.system(system).await?;
     system.roster = page.after.as_ref().map_or(system.roster, |after| after.roster);
-    refuse_unknown(&app, &system, &filter).await?;
+    refuse_unknown(&app, &caller, &system, &filter).await?;
     let on = list::day(&page, "on", on)?.unwrap_or(system.yesterday);
     let request = UsersRequest {
         system,

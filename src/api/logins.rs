@@ -10,6 +10,7 @@ use super::error::Error;
 use super::params::{ByParams, FilterParams, Parameters, SystemParam, SystemPath, WindowParams, refuse_unknown};
 use super::reply::Reply;
 use super::table::{OfGroup, Table, by_group};
+use crate::access::Caller;
 use crate::measure::logins::{self, LoginFrequency, Logins, Request};
 use crate::measure::{Choice, Dimension};
 
@@ -43,6 +44,7 @@ use crate::measure::{Choice, Dimension};
 )]
 pub async fn get_logins(
     State(app): State<App>,
+    caller: Caller,
     SystemPath(system): SystemPath,
     uri: Uri,
     reply: Reply,
@@ -52,7 +54,7 @@ pub async fn get_logins(
     let system = app.system(system).await?;
     let window = parameters.window(&system, app.retention.user_months)?;
     parameters.finish()?;
-    refuse_unknown(&app, &system, &cut.filter).await?;
+    refuse_unknown(&app, &caller, &system, &cut.filter).await?;
     let request = Request { system, window, cut };
     reply.table(&logins::ask(&app.reader, request).await?)
 }

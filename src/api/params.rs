@@ -12,6 +12,7 @@ use utoipa::openapi::schema::{KnownFormat, Object, ObjectBuilder, SchemaFormat, 
 
 use super::App;
 use super::error::Error;
+use crate::access::Caller;
 use crate::config::Retention;
 use crate::event::is_system_name;
 use crate::measure::window::{FIRST_DAY, LAST_DAY};
@@ -296,23 +297,20 @@ impl Parameters {
 /// How many values of a dimension an error lists.
 const LISTED: usize = 20;
 
-/// Refuses a filter by a value that nobody on the roster has.
-pub async fn refuse_unknown(app: &App, system: &SystemContext, filter: &Filter) -> Result<(), Error> {
-    let Some(unknown) = filter.unknown(&app.reader, system).await? else {
+/// Refuses a filter by a value that nobody on the roster has. Somebody restricted to units is not told which others there are.
+pub async fn refuse_unknown(app: &App, caller: &Caller, system: &SystemContext, filter: &Filter) -> Result<(), Error> {
+    let Some(mut unknown) = filter.unknown(&app.reader, system).await? else {
         return Ok(());
     };
-    let listed: Vec<_> = unknown
-        .known
-        .iter()
-        .take(LISTED)
-        .map(|value| format!("{value:?}"))
-        .collect();
-    let more = match unknown.known.len() - listed.len() {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
+    let is_shown = |value: &String| unknown.dimension != Dimension::Unit || caller.units.allows(value);
+    unknown.known.retain(is_shown);
     let name = unknown.dimension.word();
-    let expected = format!("a {name} of the roster: {}{more}", listed.join(", "));
+    let listed: Vec<_> = unknown.known.iter().take(LISTED).map(|value| format!("{value:?}")).collect();
+    let expected = match (listed.len(), unknown.known.len() - listed.len()) {
+        (0, _) => format!("a {name} of the roster"),
+        (_, 0) => format!("a {name} of the roster: {}", listed.join(", ")),
+        (_, more) => format!("a {name} of the roster: {} and {more} more", listed.join(", ")),
+    };
     Err(Error::parameter(name, unknown.value, expected))
 }
 

@@ -13,6 +13,7 @@ use super::error::Error;
 use super::params::{FeaturePath, FilterParams, Parameters, SystemParam, SystemPath, refuse_unknown, word};
 use super::reply::Reply;
 use super::table::{Table, Text};
+use crate::access::Caller;
 use crate::definition::Definition;
 use crate::measure::adoption::Measure;
 use crate::measure::gate::{self, Gate};
@@ -86,6 +87,7 @@ pub struct GateParams {
 )]
 pub async fn get_phases(
     State(app): State<App>,
+    caller: Caller,
     SystemPath(system): SystemPath,
     uri: Uri,
     reply: Reply,
@@ -97,7 +99,7 @@ pub async fn get_phases(
     let filter = parameters.filter();
     parameters.finish()?;
     let system = app.system(system).await?;
-    refuse_unknown(&app, &system, &filter).await?;
+    refuse_unknown(&app, &caller, &system, &filter).await?;
     let definition = definition(&app, &system).await?;
     let request = phases::Request {
         until: on.unwrap_or(system.yesterday).saturating_add(1.day()),

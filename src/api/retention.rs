@@ -11,6 +11,7 @@ use super::error::Error;
 use super::params::{FilterParams, Parameters, SystemParam, SystemPath, WindowParams, refuse_unknown};
 use super::reply::Reply;
 use super::table::Table;
+use crate::access::Caller;
 use crate::measure::retention::{self, Cohort, CohortWeek, Retention};
 
 /// Retention: cohorts by week of first activity, and who of them is active in the weeks after.
@@ -38,6 +39,7 @@ use crate::measure::retention::{self, Cohort, CohortWeek, Retention};
 )]
 pub async fn get_retention(
     State(app): State<App>,
+    caller: Caller,
     SystemPath(system): SystemPath,
     uri: Uri,
     reply: Reply,
@@ -47,7 +49,7 @@ pub async fn get_retention(
     let system = app.system(system).await?;
     let window = parameters.window(&system, app.retention.user_months)?;
     parameters.finish()?;
-    refuse_unknown(&app, &system, &filter).await?;
+    refuse_unknown(&app, &caller, &system, &filter).await?;
     reply.table(&retention::ask(&app.reader, system, window, filter).await?)
 }
 

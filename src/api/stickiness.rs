@@ -11,6 +11,7 @@ use super::error::Error;
 use super::params::{FilterParams, Parameters, SystemParam, SystemPath, WindowParams, refuse_unknown};
 use super::reply::Reply;
 use super::table::Table;
+use crate::access::Caller;
 use crate::measure::stickiness::{self, Stickiness};
 
 /// Stickiness: of those active in 28 days, the share active on a working day.
@@ -36,6 +37,7 @@ use crate::measure::stickiness::{self, Stickiness};
 )]
 pub async fn get_stickiness(
     State(app): State<App>,
+    caller: Caller,
     SystemPath(system): SystemPath,
     uri: Uri,
     reply: Reply,
@@ -45,7 +47,7 @@ pub async fn get_stickiness(
     let system = app.system(system).await?;
     let window = parameters.window(&system, app.retention.user_months)?;
     parameters.finish()?;
-    refuse_unknown(&app, &system, &filter).await?;
+    refuse_unknown(&app, &caller, &system, &filter).await?;
     reply.table(&stickiness::ask(&app.reader, system, window, filter).await?)
 }
 
