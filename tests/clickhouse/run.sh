@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs the tests of the numbers, and of what is stored and erased, against ClickHouse 24.8, the oldest version that Uptake promises to work with
-# (serve.py; from PyPI into .cache/clickhouse-24.8). Left out are tests that need two statements at once, which that engine does not run, and
-# those of the embedded engine itself. Another ClickHouse takes its place with TEST_CLICKHOUSE=http://host:port.
+# Runs the tests of what is stored, counted and erased against ClickHouse 24.8, the oldest version that Uptake promises to work with (serve.py; from
+# PyPI into .cache/clickhouse-24.8). That engine runs one statement at a time, so tests that need two at once are left out.
+# Another ClickHouse takes its place with TEST_CLICKHOUSE=http://host:port.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../.."
@@ -21,5 +21,7 @@ if [ -z "${TEST_CLICKHOUSE:-}" ]; then
     export TEST_CLICKHOUSE
 fi
 echo "check-clickhouse: against $TEST_CLICKHOUSE, version $(curl -sS "$TEST_CLICKHOUSE/?query=SELECT+version()")"
-cargo test --locked --test it -- numbers:: flows:: privacy:: phases:: people:: random_clicks:: split:: \
-    erase:: retention:: upgrade:: rotation:: targets:: standing:: audit:: access:: definitions::
+cargo test --locked --test it -- \
+    --skip engine:: --skip reader:: --skip up:: --skip wire:: --skip backup:: --skip deploy:: --skip doctor:: `# the embedded engine, or a server of one version` \
+    --skip kafka:: --skip collector:: --skip import:: --skip oidc:: `# no numbers` \
+    --skip rotation:: --skip a_takeover_waits --skip a_question_whose_client `# two statements at once`
