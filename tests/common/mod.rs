@@ -66,6 +66,7 @@ pub fn program(config: &Config) -> Command {
         ("KAFKA__GROUP_ID", config.kafka.group_id.clone()),
         ("CLICKHOUSE__URL", config.clickhouse.url.clone()),
         ("CLICKHOUSE__DATABASE", config.clickhouse.database.clone()),
+        ("CLICKHOUSE__CLUSTER", config.clickhouse.cluster.clone()),
         ("PRIVACY__SECRET", config.privacy.secret.expose().to_owned()),
         ("PRIVACY__MIN_GROUP_SIZE", config.privacy.min_group_size.to_string()),
         (

@@ -29,6 +29,8 @@ pub struct Parts {
 
 /// Names a ClickHouse of one's own, `http://host:port`, which then takes the engine's place.
 const OTHER_CLICKHOUSE: &str = "TEST_CLICKHOUSE";
+/// Names a cluster of it.
+const CLUSTER: &str = "TEST_CLUSTER";
 
 /// The shared parts, started by the first call.
 pub async fn parts() -> &'static Parts {
@@ -86,6 +88,7 @@ impl Fixture {
         let mut config = config();
         config.data_dir = directory("data");
         common::isolate(&mut config, &parts.kafka, &parts.clickhouse);
+        config.clickhouse.cluster = std::env::var(CLUSTER).unwrap_or_default();
         let producer = ClientConfig::new()
             .set("bootstrap.servers", &parts.kafka)
             .set("linger.ms", "5")
