@@ -39,8 +39,8 @@ def statements(db, sql):
         return [(where, plain) for where in (db, *shards(db))]
     if (found := re.match(r"INSERT INTO `?(\w+)`?", plain)) and found[1] in SHARDED:
         return [(db, re.sub(r"^INSERT INTO `?\w+`?", f"INSERT INTO {found[1]}_placed", plain))]
-    # The ingest worker looks at how the tables of the shards are made.
-    return [(db, re.sub(r"(FROM system.tables WHERE database = '\w+)(' AND name IN)", r"\1_1\2", plain))]
+    # How the tables of a shard are made.
+    return [(db, re.sub(r"(FROM system.tables WHERE database = '\w+)(' AND name )", r"\1_1\2", plain))]
 
 
 def shards(db):

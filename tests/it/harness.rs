@@ -117,6 +117,13 @@ impl Fixture {
         self.store.client().query(sql).fetch_one::<u64>().await.expect(sql)
     }
 
+    /// Removes the rows of `table` of which `condition` holds, on whichever shard they are.
+    pub async fn delete(&self, table: &str, condition: &str) {
+        let (stored, on) = self.store.stored(table);
+        let sql = format!("DELETE FROM {stored} {on} WHERE {condition} SETTINGS mutations_sync = 2");
+        self.store.client().query_raw(&sql).execute().await.expect(&sql);
+    }
+
     /// The program with this fixture's configuration in its environment.
     pub fn program(&self) -> Command {
         common::program(&self.config)

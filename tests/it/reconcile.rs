@@ -93,23 +93,23 @@ impl Scene {
             .fetch_one()
             .await
             .unwrap();
-        let from = format!("FROM {database}.raw_events");
-        assert!(view.contains(&from), "{view}");
-        let truth = view.replace(&from, &format!("{from} FINAL"));
-        let sql = "SELECT arrayStringConcat(groupArray(name), ', ') FROM \
+        let (raw, _) = self.fixture.store.stored("raw_events");
+        let (before, after) = view.split_once(&format!(".{raw} ")).expect("it reads raw events");
+        let (before, _) = before.rsplit_once(' ').expect("FROM and a database");
+        let truth = format!("{before} raw_events FINAL {after}");
+        let sql = "SELECT groupArray(name) FROM \
             (SELECT name FROM system.columns WHERE database = ? AND table = ? ORDER BY position)";
-        let columns: String = self
-            .client()
-            .query(sql)
-            .bind(database)
-            .bind(table)
-            .fetch_one()
-            .await
-            .unwrap();
-        let both = format!(
-            "SELECT 1 AS side, cityHash64({columns}) AS row FROM ({truth}) UNION ALL SELECT -1, cityHash64({columns}) FROM {table} FINAL"
-        )
-        .replace(" users)", " arraySort(bitmapToArray(users)))");
+        let columns = self.client().query(sql).bind(database).bind(table);
+        let mut columns: Vec<String> = columns.fetch_one().await.unwrap();
+        // The rows of a key may stand on several shards.
+        let value = match columns.pop().as_deref() {
+            Some("users") => "arraySort(bitmapToArray(groupBitmapMergeState(users)))",
+            _ => "sum(clicks)",
+        };
+        let keys = columns.join(", ");
+        let side = |rows: &str| format!("SELECT cityHash64({keys}, {value}) AS row FROM {rows} GROUP BY {keys}");
+        let (truth, stored) = (side(&format!("({truth})")), side(table));
+        let both = format!("SELECT 1 AS side, row FROM ({truth}) UNION ALL SELECT -1, row FROM ({stored})");
         let sql = format!("SELECT count() FROM (SELECT row FROM ({both}) GROUP BY row HAVING sum(side) != 0)");
         self.fixture.number(&sql).await
     }
@@ -169,9 +169,7 @@ async fn lost_rows_are_added() {
     let scene = Scene::new().await;
     let day = scene.end.saturating_sub(2.days());
     for table in ROLLUPS {
-        let delete =
-            format!("DELETE FROM {table} WHERE local_date = '{day}' AND system = 'erp' SETTINGS mutations_sync = 2");
-        scene.execute(&delete).await;
+        scene.fixture.delete(table, &format!("local_date = '{day}' AND system = 'erp'")).await;
         scene.assert_wrong(table).await;
     }
     scene.assert_repairs().await;
@@ -247,9 +245,7 @@ async fn keys_that_no_event_stands_for_are_removed() {
 async fn what_a_worker_may_still_repeat_is_left_until_it_is_committed() {
     let mut scene = Scene::new().await;
     scene.fixture.config.reconcile.closed_after_ms = 3_600_000;
-    scene
-        .execute("DELETE FROM feature_user_days WHERE true SETTINGS mutations_sync = 2")
-        .await;
+    scene.fixture.delete("feature_user_days", "true").await;
     let report = scene.reconcile().await;
     assert_eq!((report.repaired(), report.pending.len()), (0, 6), "{report}");
     scene.assert_wrong("feature_user_days").await;
@@ -278,9 +274,7 @@ async fn a_view_that_is_filled_after_the_repair_is_found_by_the_next_run() {
 async fn the_same_repair_counts_again_when_it_is_needed_again() {
     let scene = Scene::new().await;
     for _ in 0..2 {
-        scene
-            .execute("DELETE FROM feature_hours WHERE true SETTINGS mutations_sync = 2")
-            .await;
+        scene.fixture.delete("feature_hours", "true").await;
         let report = scene.assert_repairs().await;
         assert_eq!(report.findings.len(), 6, "{report}");
     }
@@ -290,11 +284,7 @@ async fn the_same_repair_counts_again_when_it_is_needed_again() {
 async fn two_reconcilers_at_once_do_no_harm() {
     let scene = Scene::new().await;
     for table in ROLLUPS {
-        scene
-            .execute(&format!(
-                "DELETE FROM {table} WHERE system = 'erp' SETTINGS mutations_sync = 2"
-            ))
-            .await;
+        scene.fixture.delete(table, "system = 'erp'").await;
         let double =
             format!("INSERT INTO {table} SELECT * FROM {table} WHERE system = 'crm' SETTINGS insert_deduplicate = 0");
         scene.execute(&double).await;
@@ -316,11 +306,7 @@ async fn events_that_arrive_beside_a_repair_are_counted_once() {
     };
     let damaging = async {
         for (round, table) in ROLLUPS.into_iter().cycle().take(10).enumerate() {
-            scene
-                .execute(&format!(
-                    "DELETE FROM {table} WHERE system = 'erp' SETTINGS mutations_sync = 2"
-                ))
-                .await;
+            scene.fixture.delete(table, "system = 'erp'").await;
             let token = format!(
                 "INSERT INTO {table} SELECT * FROM {table} WHERE system = 'crm' SETTINGS insert_deduplicate = 0"
             );
@@ -405,9 +391,7 @@ async fn rows_that_were_rebuilt_in_another_zone_are_compared_in_it() {
 
     let day = scene.end.saturating_sub(2.days());
     for table in ROLLUPS {
-        let delete =
-            format!("DELETE FROM {table} WHERE local_date = '{day}' AND rebuilt = 1 SETTINGS mutations_sync = 2");
-        scene.execute(&delete).await;
+        scene.fixture.delete(table, &format!("local_date = '{day}' AND rebuilt = 1")).await;
     }
     scene.insert(1..2, "touches the systems").await;
     let output = scene
@@ -427,9 +411,8 @@ async fn days_whose_raw_events_are_gone_keep_their_rollups() {
     let scene = Scene::new().await;
     let day = scene.end.saturating_sub(2.days());
     scene
-        .execute(&format!(
-            "DELETE FROM raw_events WHERE local_date = '{day}' SETTINGS mutations_sync = 2"
-        ))
+        .fixture
+        .delete("raw_events", &format!("local_date = '{day}'"))
         .await;
     let kept = format!("SELECT toUInt64(sum(clicks)) FROM feature_user_days WHERE local_date = '{day}'");
     let before = scene.fixture.number(&kept).await;
@@ -454,9 +437,7 @@ async fn what_a_shorter_retention_deleted_is_not_compared_when_it_is_longer_agai
 async fn a_run_does_a_bounded_part_and_the_next_ones_the_rest() {
     let mut scene = Scene::new().await;
     scene.fixture.config.reconcile.days_per_run = 4;
-    scene
-        .execute("DELETE FROM day_users WHERE true SETTINGS mutations_sync = 2")
-        .await;
+    scene.fixture.delete("day_users", "true").await;
     let report = scene.reconcile().await;
     assert_eq!((report.days, report.pending.len()), (4, 2), "{report}");
     // The days that were repaired are watched on.
@@ -469,11 +450,8 @@ async fn a_run_does_a_bounded_part_and_the_next_ones_the_rest() {
 async fn the_command_tells_what_it_found() {
     let scene = Scene::new().await;
     let day = |days: i64| scene.end.saturating_sub(days.days()).to_string();
-    let delete = format!(
-        "DELETE FROM feature_hours WHERE local_date = '{}' AND system = 'erp' AND local_hour < 3 SETTINGS mutations_sync = 2",
-        day(1)
-    );
-    scene.execute(&delete).await;
+    let early = format!("local_date = '{}' AND system = 'erp' AND local_hour < 3", day(1));
+    scene.fixture.delete("feature_hours", &early).await;
     let double = format!(
         "INSERT INTO feature_user_days SELECT * FROM feature_user_days WHERE local_date = '{}' AND system = 'crm' SETTINGS insert_deduplicate = 0",
         day(3)
@@ -522,9 +500,7 @@ async fn the_maintainer_runs_it_again_and_again_and_counts_what_it_finds() {
         metrics.reconcile.clone(),
         stop.clone(),
     ));
-    scene
-        .execute("DELETE FROM feature_hours WHERE true SETTINGS mutations_sync = 2")
-        .await;
+    scene.fixture.delete("feature_hours", "true").await;
     let keys = scene.fixture.number("SELECT count() FROM (SELECT DISTINCT system, feature, local_date, local_hour FROM raw_events WHERE type = 'feature_click')").await;
     maintainer.store(true, std::sync::atomic::Ordering::Release);
     let repaired = format!("uptake_reconcile_repairs_total{{rollup=\"feature_hours\"}} {keys}\n");

@@ -31,8 +31,9 @@ async fn a_run_of_clicks_under_two_ordinals_is_one_users() {
         answers
     };
     let before = answers().await;
+    let (raw, on) = api.fixture.store.stored("raw_events");
     let other =
-        format!("ALTER TABLE raw_events UPDATE ordinal = {SECOND} WHERE identity % 2 = 1 SETTINGS mutations_sync = 2");
+        format!("ALTER TABLE {raw} {on} UPDATE ordinal = {SECOND} WHERE identity % 2 = 1 SETTINGS mutations_sync = 2");
     for sql in [split_all(), other] {
         api.execute(&sql).await;
     }
