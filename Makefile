@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := build
 ROUNDS ?= 20
 SEED ?= 1
-.PHONY: tools build demo smoke test chaos outage fuzz bench bench-query bench-peers lint audit check-api check-deploy check-rules check-dashboards check-clickhouse
+.PHONY: tools build demo smoke test chaos outage fuzz bench bench-query bench-peers lint audit check-api check-deploy check-rules check-dashboards check-clickhouse check-cluster
 
 tools: ## Fetch Apache Kafka and ClickHouse's embedded engine into .cache, and missing Debian packages
 	@deploy/local/fetch.sh
@@ -59,7 +59,10 @@ check-dashboards: build ## Compare every panel of Grafana with the API and draw 
 	@tests/dashboards/run.sh
 
 check-clickhouse: tools ## Run the tests of storage and numbers against ClickHouse 24.8, the oldest that is supported (from PyPI)
-	@tests/clickhouse/run.sh
+	@tests/clickhouse/run.sh oldest
+
+check-cluster: tools ## Run the tests of storage and numbers against two shards
+	@tests/clickhouse/run.sh cluster
 
 bench: tools ## Measure speed and memory against the real broker and engine; table, and target/bench.json
 	cargo bench --locked --bench pipeline

@@ -84,6 +84,7 @@ impl Kafka {
 pub struct ClickHouse {
     pub url: String,
     pub cluster: String,
+    pub cluster_servers: u32,
     pub database: String,
     pub user: String,
     pub password: Secret,

@@ -193,12 +193,21 @@ impl ClickHouse {
 
     fn validate_cluster(&self) -> Result<(), BadInput> {
         let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-        match self.cluster.chars().all(is_name) {
-            true => Ok(()),
-            false => Err(refused(
-                &format!("clickhouse.cluster = \"{}\"", self.cluster),
+        let (cluster, servers) = (&self.cluster, self.cluster_servers);
+        match (cluster.chars().all(is_name), cluster.is_empty(), servers == 0) {
+            (false, ..) => Err(refused(
+                &format!("clickhouse.cluster = \"{cluster}\""),
                 "letters, digits, _ and -",
             )),
+            (_, false, true) => Err(refused(
+                "clickhouse.cluster_servers = 0",
+                &format!("how many servers the cluster {cluster} has"),
+            )),
+            (_, true, false) => Err(refused(
+                &format!("clickhouse.cluster_servers = {servers}"),
+                "0 without clickhouse.cluster",
+            )),
+            _ => Ok(()),
         }
     }
 

@@ -69,7 +69,7 @@ impl Inserter {
     async fn send(&self, token: &str, comment: &str, body: &[Bytes]) -> Result<(), clickhouse::error::Error> {
         let sql = format!("INSERT INTO raw_events ({}) FORMAT Native", rows::columns());
         // Compressing costs the worker more than it saves on any network that carries the events to Kafka.
-        let client = with_settings(self.store.client().clone())
+        let client = with_settings(self.store.spreading())
             .with_compression(Compression::None)
             .with_setting("insert_deduplication_token", token)
             .with_setting("log_comment", comment);

@@ -58,20 +58,19 @@ pub async fn check(store: &Store) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What an insert was answered for must be seen on every server: [`cluster::SETTINGS`].
+/// What an insert was answered for must be seen on every server: [`cluster::QUORUM`].
 async fn check_replicas(store: &Store, cluster: &Cluster) -> anyhow::Result<()> {
-    let sql = "SELECT max(replica_num) FROM system.clusters WHERE cluster = ?";
-    let most: u32 = store.client().query(sql).bind(cluster.name()).fetch_one().await?;
-    match most {
-        0 => bail!(
-            "ClickHouse knows no cluster {}: clickhouse.cluster names one of remote_servers",
-            cluster.name()
-        ),
-        1..=cluster::MOST_REPLICAS => Ok(()),
-        _ => bail!(
-            "a shard of cluster {} has {most} replicas, expected at most {}: an insert would be answered before all have it",
-            cluster.name(),
-            cluster::MOST_REPLICAS
-        ),
+    let sql = "SELECT max(replica_num), count() FROM system.clusters WHERE cluster = ?";
+    let (name, told, most) = (cluster.name(), u64::from(cluster.servers()), cluster::MOST_REPLICAS);
+    let (replicas, servers): (u32, u64) = store.client().query(sql).bind(name).fetch_one().await?;
+    if servers == 0 {
+        bail!("ClickHouse knows no cluster {name}: clickhouse.cluster names one of remote_servers");
     }
+    if servers != told {
+        bail!("cluster {name} has {servers} servers, but clickhouse.cluster_servers is {told}: an insert would not wait for all");
+    }
+    if replicas > most {
+        bail!("a shard of cluster {name} has {replicas} replicas, expected at most {most}: an insert would be answered before all have it");
+    }
+    Ok(())
 }

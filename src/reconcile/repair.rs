@@ -150,7 +150,7 @@ impl Work<'_> {
     async fn add(&self, rollup: &Rollup, found: &Settled, round: u32) -> anyhow::Result<()> {
         let LocalDay { date, system, zone } = self.day;
         let (table, done, rows) = (rollup.table, self.done, xxh3_64(&found.additions));
-        let client = self.store.client().clone();
+        let client = self.store.spreading();
         let client = client
             .with_setting("async_insert", "0")
             .with_setting("insert_deduplicate", "1")

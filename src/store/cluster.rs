@@ -6,6 +6,8 @@
 
 use anyhow::{Context, bail};
 
+use crate::config::ClickHouse;
+
 /// What is sharded, and by what. All events of an ordinal are on one shard, so that `FINAL` there sees all that it must merge. The rollups are
 /// filled by the views on the shard of the event; the key only places what the reconciler adds.
 const SHARDED: [(&str, &str); 9] = [
@@ -25,31 +27,44 @@ const PLAIN_WINDOW: &str = "non_replicated_deduplication_window = 10000";
 const REPLICATED_WINDOW: &str =
     "replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800";
 
-/// What every statement of ours is run with. An insert is answered when all shards have it, each on both of its replicas: whoever reads after it
-/// sees it, on whichever server, and a server that is lost takes nothing with it that Kafka was told is done. `deny` would refuse the questions
-/// that look up one sharded table in another; `global` sends what was looked up.
+/// What every statement of ours is run with, beside [`QUORUM`]. What alters a table that all servers hold is answered when all have done it. `deny`
+/// would refuse the questions that look up one sharded table in another; `global` sends what was looked up.
 pub const SETTINGS: [(&str, &str); 4] = [
     ("distributed_foreground_insert", "1"),
-    ("insert_quorum", "auto"),
     ("insert_quorum_parallel", "1"),
+    ("alter_sync", "2"),
     ("distributed_product_mode", "global"),
 ];
 
-/// With so many replicas a majority is all of them, which is what [`SETTINGS`] rest on.
+/// On how many servers the rows of an insert are when it is answered. It must be all that hold the table: whoever reads after it sees them, on
+/// whichever server, and a server that is lost takes nothing with it that Kafka was told is done. For a table that all servers hold that is their
+/// number, for one of a shard [`MAJORITY`].
+pub const QUORUM: &str = "insert_quorum";
+/// More than half of the replicas: of at most [`MOST_REPLICAS`], all.
+pub const MAJORITY: &str = "auto";
 pub const MOST_REPLICAS: u32 = 2;
 
-/// Where statements of the schema are run, as `clickhouse.cluster` and `clickhouse.database` say.
+/// Where statements of the schema are run, as the configuration says.
 #[derive(Debug, Clone)]
 pub struct Cluster {
     name: String,
+    servers: u32,
     database: String,
+}
+
+/// `sql`, as it is said to one server or to `cluster`.
+pub fn rendered(cluster: Option<&Cluster>, sql: &str) -> anyhow::Result<Vec<String>> {
+    cluster.map_or_else(|| Ok(vec![sql.to_owned()]), |cluster| cluster.render(sql))
 }
 
 impl Cluster {
     /// None for a single server.
-    pub fn of(name: &str, database: &str) -> Option<Self> {
-        let (name, database) = (name.to_owned(), database.to_owned());
-        (!name.is_empty()).then_some(Self { name, database })
+    pub fn of(config: &ClickHouse) -> Option<Self> {
+        (!config.cluster.is_empty()).then(|| Self {
+            name: config.cluster.clone(),
+            servers: config.cluster_servers,
+            database: config.database.clone(),
+        })
     }
 
     /// The statements that do on the cluster what `sql`, a statement of the schema, does on one server.
@@ -107,6 +122,11 @@ impl Cluster {
 
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How many there are, as the configuration says.
+    pub fn servers(&self) -> u32 {
+        self.servers
     }
 
     /// `table`, which every server has for itself, of all servers.
@@ -207,8 +227,14 @@ fn named(rest: &str) -> anyhow::Result<(&str, &str)> {
 mod tests {
     use super::*;
 
+    fn cluster() -> Cluster {
+        let [name, database] = ["main", "uptake"].map(str::to_owned);
+        let servers = 4;
+        Cluster { name, servers, database }
+    }
+
     fn rendered(sql: &str) -> Vec<String> {
-        Cluster::of("main", "uptake").unwrap().render(sql).unwrap()
+        cluster().render(sql).unwrap()
     }
 
     #[test]
@@ -278,10 +304,7 @@ mod tests {
 
     #[test]
     fn a_statement_without_a_rule_is_refused() {
-        let error = Cluster::of("main", "uptake")
-            .unwrap()
-            .render("RENAME TABLE events TO others")
-            .unwrap_err();
+        let error = cluster().render("RENAME TABLE events TO others").unwrap_err();
         assert!(error.to_string().contains("RENAME TABLE events"), "{error}");
     }
 }

@@ -11,8 +11,8 @@ use include_dir::{Dir, include_dir};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Store;
-use crate::config::{ClickHouse, Config, Retention};
-use crate::store::cluster::Cluster;
+use crate::config::{Config, Retention};
+use crate::store::cluster::{Cluster, rendered};
 use crate::store::numbers::Numbers;
 use crate::store::{reader, topics};
 
@@ -141,19 +141,13 @@ async fn applied(store: &Store) -> anyhow::Result<HashMap<String, u64>> {
         .collect())
 }
 
-/// `sql`, as it is said to one server or to `cluster`.
-fn rendered(cluster: Option<&Cluster>, sql: &str) -> anyhow::Result<Vec<String>> {
-    cluster.map_or_else(|| Ok(vec![sql.to_owned()]), |cluster| cluster.render(sql))
-}
-
-/// Sends a statement as it stands: the `?` and `{…}` in it are ClickHouse's, not placeholders of the client.
+/// Sends a statement as it stands: the `?` and `{…}` in it are ClickHouse's, not placeholders of the client. What it inserts are raw events or rollups.
 async fn execute(store: &Store, sql: &str) -> anyhow::Result<()> {
-    Ok(store.client().query(&sql.replace('?', "??")).execute().await?)
+    Ok(store.spreading().query(&sql.replace('?', "??")).execute().await?)
 }
 
 fn steps(config: &Config) -> anyhow::Result<Vec<Step>> {
-    let ClickHouse { cluster, database, .. } = &config.clickhouse;
-    let cluster = Cluster::of(cluster, database);
+    let cluster = Cluster::of(&config.clickhouse);
     let step = |name: &str, sql: &[String], immutable| {
         let sql = sql.iter().map(|sql| rendered(cluster.as_ref(), sql));
         let sql = sql.collect::<anyhow::Result<Vec<_>>>();

@@ -53,10 +53,16 @@ impl Store {
             .with_user(&config.user)
             .with_password(config.password.expose())
             .with_database(&config.database);
-        let cluster = Cluster::of(&config.cluster, &config.database);
-        let settings = cluster.iter().flat_map(|_| cluster::SETTINGS);
+        let cluster = Cluster::of(config);
+        let client = match &cluster {
+            None => client,
+            Some(cluster) => cluster::SETTINGS
+                .into_iter()
+                .fold(client, |client, (name, value)| client.with_setting(name, value))
+                .with_setting(cluster::QUORUM, cluster.servers().to_string()),
+        };
         Self {
-            client: settings.fold(client, |client, (name, value)| client.with_setting(name, value)),
+            client,
             url: config.url.clone(),
             database: config.database.clone(),
             cluster,
@@ -65,6 +71,15 @@ impl Store {
 
     pub fn client(&self) -> &clickhouse::Client {
         &self.client
+    }
+
+    /// For inserts into raw events and rollups, which a cluster spreads over its shards.
+    pub fn spreading(&self) -> clickhouse::Client {
+        let client = self.client.clone();
+        match self.cluster {
+            None => client,
+            Some(_) => client.with_setting(cluster::QUORUM, cluster::MAJORITY),
+        }
     }
 
     pub fn database(&self) -> &str {

@@ -123,7 +123,7 @@ async fn derive(store: &Store, system: &str, zone: &str, month: u32, rollup: &Ro
     let events = events.join(" UNION ALL ");
     let (table, columns, rows) = (rollup.table, rollup.columns(), rollup.derived_from(&events));
     let sql = format!("INSERT INTO {table} ({columns}) SELECT {{system:String}}, {{zone:String}}, * FROM ({rows})");
-    let query = store.client().query(&sql).with_setting("insert_deduplicate", "0");
+    let query = store.spreading().query(&sql).with_setting("insert_deduplicate", "0");
     query
         .param("system", system)
         .param("zone", zone)

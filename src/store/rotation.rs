@@ -15,6 +15,7 @@ use clickhouse::Row;
 use serde::{Deserialize, Serialize};
 
 use super::Store;
+use super::cluster::Cluster;
 use super::reader::hex;
 use super::secret::{self, Standing};
 use crate::error::BadInput;
@@ -81,10 +82,6 @@ pub async fn run(store: &Store, key: &Pseudonymizer, mut tell: impl FnMut(&str))
 }
 
 async fn begin(store: &Store, key: &Pseudonymizer) -> anyhow::Result<()> {
-    if store.cluster().is_some() {
-        let refused = "clickhouse.cluster: the secret of a cluster cannot be rotated: its tables are replicated, and partitions are exchanged on one server only";
-        return Err(BadInput::new(refused).into());
-    }
     if number(store, "SELECT count() FROM erasing").await? > 0 {
         let refused = "an erasure was cut off: with the former secret, erase the same user again, then rotate";
         return Err(BadInput::new(refused).into());
@@ -112,8 +109,8 @@ async fn begin(store: &Store, key: &Pseudonymizer) -> anyhow::Result<()> {
 /// Returns how many rows that is.
 async fn rewrite(store: &Store, table: &str, column: &str) -> anyhow::Result<u64> {
     let copy = format!("rotated_{table}");
-    execute(store, &format!("DROP TABLE IF EXISTS {copy} SYNC")).await?;
-    execute(store, &format!("CREATE TABLE {copy} AS {table}")).await?;
+    drop_copy(store, &copy).await?;
+    create_copy(store, table, &copy).await?;
     let partitions = format!("SELECT DISTINCT _partition_id FROM {table} ORDER BY _partition_id");
     let partitions: Vec<String> = store.client().query(&partitions).fetch_all().await?;
     let mut rows = 0;
@@ -132,8 +129,23 @@ async fn rewrite(store: &Store, table: &str, column: &str) -> anyhow::Result<u64
         .await?;
         execute(store, &format!("TRUNCATE TABLE {copy}")).await?;
     }
-    execute(store, &format!("DROP TABLE {copy} SYNC")).await?;
+    drop_copy(store, &copy).await?;
     Ok(rows)
+}
+
+/// A table like `table`, on every server that holds that one.
+async fn create_copy(store: &Store, table: &str, copy: &str) -> anyhow::Result<()> {
+    let sql = "SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = ?";
+    let engine: String = store.client().query(sql).bind(table).fetch_one().await?;
+    // A replicated table has a place of its own in Keeper.
+    let engine = engine.replace(&format!("/{table}'"), &format!("/{copy}'"));
+    let on = store.cluster().map(Cluster::on).unwrap_or_default();
+    execute(store, &format!("CREATE TABLE {copy} {on} AS {table} ENGINE = {engine}")).await
+}
+
+async fn drop_copy(store: &Store, copy: &str) -> anyhow::Result<()> {
+    let on = store.cluster().map(Cluster::on).unwrap_or_default();
+    execute(store, &format!("DROP TABLE IF EXISTS {copy} {on} SYNC")).await
 }
 
 async fn execute(store: &Store, sql: &str) -> anyhow::Result<()> {

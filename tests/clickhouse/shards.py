@@ -1,5 +1,5 @@
-"""A cluster of two shards for the tests: ClickHouse's own `Distributed` over the embedded engine, which is given as the address of its HTTP interface
-and must know the cluster of cluster.xml. Prints its own address when it is ready, and ends with its standard input.
+"""The cluster `two_shards` for the tests: ClickHouse's own `Distributed` in the embedded engine, which the program that is named starts. Prints its
+address when it is ready, and ends with its standard input.
 
 One server stands for both shards. Shard N of the database `d` is the database `d_N`, with tables and materialized views of its own; `t_local` in `d`
 reads those of the shard for which the question is running. So a question goes the way it goes on a cluster: planned once, run by each shard, states of
@@ -7,11 +7,15 @@ the shards merged. What is not as on a cluster: there are no replicas (the engin
 question goes over a network, and `Distributed` does not place the rows of an INSERT, a view by its sharding key does."""
 
 import http.client
-import http.server
+import os
 import re
+import shutil
+import subprocess
 import sys
-import threading
+import tempfile
 import urllib.parse
+
+from front import Front, serve
 
 SHARDS = (1, 2)
 ON = r" ON CLUSTER '\w+'"
@@ -83,83 +87,41 @@ def own_shard(db):
     return "{" + ", ".join(f"'{db}.{table}_local': '{which}'" for table in SHARDED) + "}"
 
 
-def parts_of(content_type, body):
-    boundary = re.search(r'boundary="?([^";]+)', content_type)[1].encode()
-    parts = {}
-    for part in body.split(b"--" + boundary)[1:-1]:
-        head, value = part.removeprefix(b"\r\n").removesuffix(b"\r\n").split(b"\r\n\r\n", 1)
-        parts[re.search(rb'name="([^"]+)"', head)[1].decode()] = value.decode()
-    return parts
+class Shards(Front):
+    engine = ""
 
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def handle_request(self):
-        body = self.body()
-        path, _, query = self.path.partition("?")
-        asked = urllib.parse.parse_qsl(query, keep_blank_values=True)
-        told = dict(asked)
-        if self.headers.get("Content-Type", "").startswith("multipart/form-data"):
-            parts = parts_of(self.headers["Content-Type"], body)
-            sql, data = parts.pop("query"), b""
-            asked += parts.items()
-        else:
-            sql, data = (told["query"], body) if "query" in told else (body.decode(), b"")
-        db = told.get("database", "")
-        rest = [(name, value) for name, value in asked if name not in ("query", "database")]
+    def statement(self, asked, sql, data):
+        db = asked.pop("database", "")
         if db:
-            rest.append(("additional_table_filters", own_shard(db)))
-        for where, statement in (ours := statements(db, sql.strip())):
+            asked["additional_table_filters"] = own_shard(db)
+        for where, one in statements(db, sql):
             # A text of any length fits into the body; the data of an INSERT needs it.
-            address = rest + [("database", where)] * bool(where) + [("query", statement)] * bool(data)
-            status, headers, answer = self.ask(f"{path}?{urllib.parse.urlencode(address)}", data or statement.encode())
-            if status != 200:
-                print(f"{status}: {statement[:300]}: {answer[:500]}", file=sys.stderr)
+            address = asked | ({"database": where} if where else {}) | ({"query": one} if data else {})
+            answer = self.ask(urllib.parse.urlencode(address), data or one.encode())
+            if answer[0] != 200:
                 break
-        self.answer(status, headers, answer)
+        return answer
 
-    do_GET = do_POST = handle_request
-
-    def ask(self, path, body):
-        connection = http.client.HTTPConnection(self.server.upstream)
-        names = ("Authorization", "X-ClickHouse-User", "X-ClickHouse-Key", "Accept-Encoding")
-        headers = {name: self.headers[name] for name in names if name in self.headers}
-        connection.request("POST" if body else "GET", path, body, headers)
+    def ask(self, address, body):
+        connection = http.client.HTTPConnection(self.engine.removeprefix("http://"))
+        passed = ("Authorization", "X-ClickHouse-User", "X-ClickHouse-Key", "Accept-Encoding")
+        connection.request("POST", f"/?{address}", body, {name: self.headers[name] for name in passed if name in self.headers})
         answer = connection.getresponse()
-        kept = {name: value for name, value in answer.getheaders() if name.startswith("X-ClickHouse") or name.startswith("Content-")}
+        kept = {name: value for name, value in answer.getheaders() if name.startswith(("X-ClickHouse", "Content-Type", "Content-Encoding"))}
         return answer.status, kept, answer.read()
 
-    def body(self):
-        if self.headers.get("Transfer-Encoding") != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        chunks = []
-        while size := int(self.rfile.readline(), 16):
-            chunks.append(self.rfile.read(size))
-            self.rfile.readline()
-        self.rfile.readline()
-        return b"".join(chunks)
 
-    def answer(self, status, headers, body):
-        self.send_response(status)
-        for name, value in headers.items():
-            if name.lower() != "content-length":
-                self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
+def started(program, directory):
+    """The embedded engine as a server of the cluster, and its address."""
+    os.mkdir(os.path.join(directory, "config.d"))
+    shutil.copy(os.path.join(os.path.dirname(__file__), "cluster.xml"), os.path.join(directory, "config.d"))
+    command = [program, "clickhouse", "--data", directory, "--listen", "127.0.0.1:0"]
+    engine = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    return engine, next(line for line in engine.stdout if line.startswith("clickhouse: ")).split()[1]
 
 
-def main():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    server.upstream = sys.argv[1].removeprefix("http://")
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    print(f"http://127.0.0.1:{server.server_port}", flush=True)
-    sys.stdin.read()
-
-
-main()
+with tempfile.TemporaryDirectory() as directory:
+    engine, Shards.engine = started(sys.argv[1], directory)
+    serve(Shards, sys.stdin)
+    engine.terminate()
+    engine.wait()

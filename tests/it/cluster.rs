@@ -32,6 +32,7 @@ async fn clickhouse_knows_the_settings_of_a_cluster_and_a_database_of_one_server
     let output = program
         .args(["doctor"])
         .env("UPTAKE__CLICKHOUSE__CLUSTER", "elsewhere")
+        .env("UPTAKE__CLICKHOUSE__CLUSTER_SERVERS", "4")
         .output()
         .unwrap();
     let told = String::from_utf8_lossy(&output.stdout);

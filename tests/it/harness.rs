@@ -29,7 +29,7 @@ pub struct Parts {
 
 /// Names a ClickHouse of one's own, `http://host:port`, which then takes the engine's place.
 const OTHER_CLICKHOUSE: &str = "TEST_CLICKHOUSE";
-/// Names a cluster of it.
+/// Names a cluster of it, of two servers.
 const CLUSTER: &str = "TEST_CLUSTER";
 
 /// The shared parts, started by the first call.
@@ -88,7 +88,9 @@ impl Fixture {
         let mut config = config();
         config.data_dir = directory("data");
         common::isolate(&mut config, &parts.kafka, &parts.clickhouse);
-        config.clickhouse.cluster = std::env::var(CLUSTER).unwrap_or_default();
+        if let Ok(cluster) = std::env::var(CLUSTER) {
+            (config.clickhouse.cluster, config.clickhouse.cluster_servers) = (cluster, 2);
+        }
         let producer = ClientConfig::new()
             .set("bootstrap.servers", &parts.kafka)
             .set("linger.ms", "5")
