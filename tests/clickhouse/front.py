@@ -15,7 +15,12 @@ class Front(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def handle_request(self):
-        body, content_type = self.body(), self.headers.get("Content-Type", "")
+        try:
+            body = self.body()
+        except EOFError:
+            self.close_connection = True
+            return
+        content_type = self.headers.get("Content-Type", "")
         if self.path.startswith("/ping"):
             return self.answer(200, {}, b"Ok.\n")
         asked = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(self.path).query, keep_blank_values=True))
@@ -31,13 +36,23 @@ class Front(http.server.BaseHTTPRequestHandler):
 
     def body(self):
         if self.headers.get("Transfer-Encoding") != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            return self.read(int(self.headers.get("Content-Length", 0)))
         chunks = []
-        while size := int(self.rfile.readline() or b"0", 16):
-            chunks.append(self.rfile.read(size))
-            self.rfile.readline()
-        self.rfile.readline()
+        while size := int(self.read_line(), 16):
+            chunks.append(self.read(size))
+            self.read_line()
+        self.read_line()
         return b"".join(chunks)
+
+    def read(self, size):
+        if len(data := self.rfile.read(size)) < size:
+            raise EOFError("a request that broke off")
+        return data
+
+    def read_line(self):
+        if not (line := self.rfile.readline()).endswith(b"\n"):
+            raise EOFError("a request that broke off")
+        return line
 
     def answer(self, status, headers, body):
         try:

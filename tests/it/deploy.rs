@@ -252,6 +252,13 @@ fn workers_are_scaled_by_the_lag_of_the_group_and_topic_that_they_read() {
 }
 
 #[test]
+fn as_many_servers_are_waited_for_as_the_cluster_has() {
+    let cluster = text(&deploy().join("kubernetes/clickhouse/config/cluster.xml"));
+    let servers = cluster.matches("<replica><host>").count().to_string();
+    assert_eq!(kubernetes_environment()["UPTAKE__CLICKHOUSE__CLUSTER_SERVERS"], servers);
+}
+
+#[test]
 fn the_units_run_commands_that_are_there_with_settings_that_are_there() {
     let dir = deploy().join("systemd");
     let units = files(&dir, "service");
