@@ -305,7 +305,12 @@ pub async fn refuse_unknown(app: &App, caller: &Caller, system: &SystemContext, 
     let is_shown = |value: &String| unknown.dimension != Dimension::Unit || caller.units.allows(value);
     unknown.known.retain(is_shown);
     let name = unknown.dimension.word();
-    let listed: Vec<_> = unknown.known.iter().take(LISTED).map(|value| format!("{value:?}")).collect();
+    let listed: Vec<_> = unknown
+        .known
+        .iter()
+        .take(LISTED)
+        .map(|value| format!("{value:?}"))
+        .collect();
     let expected = match (listed.len(), unknown.known.len() - listed.len()) {
         (0, _) => format!("a {name} of the roster"),
         (_, 0) => format!("a {name} of the roster: {}", listed.join(", ")),

@@ -201,7 +201,7 @@ impl ClickHouse {
             )),
             (_, false, true) => Err(refused(
                 "clickhouse.cluster_servers = 0",
-                &format!("how many servers the cluster {cluster} has"),
+                format!("how many servers the cluster {cluster} has"),
             )),
             (_, true, false) => Err(refused(
                 &format!("clickhouse.cluster_servers = {servers}"),
@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn settings_that_contradict_each_other_are_refused_by_their_key() {
         let secret = || Secret::new("hunter2");
-        let cases: [(&str, Change); 16] = [
+        let cases: [(&str, Change); 19] = [
             ("kafka.tls.enabled = true", |c| c.kafka.tls.ca_file = "ca.pem".into()),
             ("certificate_file and key_file, both", |c| {
                 c.kafka.tls.enabled = true;
@@ -401,6 +401,11 @@ mod tests {
                 c.clickhouse.url = "http://db:8123".into();
                 c.clickhouse.ca_file = "ca.pem".into();
             }),
+            ("clickhouse.cluster = \"a b\"", |c| c.clickhouse.cluster = "a b".into()),
+            ("how many servers the cluster main has", |c| {
+                c.clickhouse.cluster = "main".into()
+            }),
+            ("clickhouse.cluster_servers = 4", |c| c.clickhouse.cluster_servers = 4),
             ("[kafka.tls] and [kafka.sasl]", |c| {
                 c.kafka.tls.enabled = true;
                 c.kafka

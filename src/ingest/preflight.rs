@@ -67,10 +67,14 @@ async fn check_replicas(store: &Store, cluster: &Cluster) -> anyhow::Result<()> 
         bail!("ClickHouse knows no cluster {name}: clickhouse.cluster names one of remote_servers");
     }
     if servers != told {
-        bail!("cluster {name} has {servers} servers, but clickhouse.cluster_servers is {told}: an insert would not wait for all");
+        bail!(
+            "cluster {name} has {servers} servers, but clickhouse.cluster_servers is {told}: an insert would not wait for all"
+        );
     }
     if replicas > most {
-        bail!("a shard of cluster {name} has {replicas} replicas, expected at most {most}: an insert would be answered before all have it");
+        bail!(
+            "a shard of cluster {name} has {replicas} replicas, expected at most {most}: an insert would be answered before all have it"
+        );
     }
     Ok(())
 }

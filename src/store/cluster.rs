@@ -230,7 +230,11 @@ mod tests {
     fn cluster() -> Cluster {
         let [name, database] = ["main", "uptake"].map(str::to_owned);
         let servers = 4;
-        Cluster { name, servers, database }
+        Cluster {
+            name,
+            servers,
+            database,
+        }
     }
 
     fn rendered(sql: &str) -> Vec<String> {

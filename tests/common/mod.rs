@@ -67,7 +67,10 @@ pub fn program(config: &Config) -> Command {
         ("CLICKHOUSE__URL", config.clickhouse.url.clone()),
         ("CLICKHOUSE__DATABASE", config.clickhouse.database.clone()),
         ("CLICKHOUSE__CLUSTER", config.clickhouse.cluster.clone()),
-        ("CLICKHOUSE__CLUSTER_SERVERS", config.clickhouse.cluster_servers.to_string()),
+        (
+            "CLICKHOUSE__CLUSTER_SERVERS",
+            config.clickhouse.cluster_servers.to_string(),
+        ),
         ("PRIVACY__SECRET", config.privacy.secret.expose().to_owned()),
         ("PRIVACY__MIN_GROUP_SIZE", config.privacy.min_group_size.to_string()),
         (

@@ -1,7 +1,8 @@
-//! The schema of a cluster. The engine here runs no Keeper, so what can be asked of it is whether it understands every statement.
+//! What is said to a cluster. The engine here has no replicas, so what can be asked of it is whether it understands every statement; `make check-cluster`
+//! runs the other tests on two shards.
 
-use uptake::store::cluster::SETTINGS;
-use uptake::store::migrate;
+use uptake::store::cluster::{QUORUM, SETTINGS};
+use uptake::store::{Store, migrate};
 
 use crate::harness::Fixture;
 
@@ -22,12 +23,8 @@ async fn every_statement_of_the_schema_of_a_cluster_is_one_that_clickhouse_reads
 }
 
 #[tokio::test]
-async fn clickhouse_knows_the_settings_of_a_cluster_and_a_database_of_one_server_is_not_taken_for_one() {
+async fn a_database_of_one_server_is_not_taken_for_one_of_a_cluster() {
     let fixture = Fixture::new().await;
-    for (name, _) in SETTINGS {
-        let sql = format!("SELECT count() FROM system.settings WHERE name = '{name}'");
-        assert_eq!(fixture.number(&sql).await, 1, "{name}");
-    }
     let mut program = fixture.program();
     let output = program
         .args(["doctor"])
@@ -37,4 +34,21 @@ async fn clickhouse_knows_the_settings_of_a_cluster_and_a_database_of_one_server
         .unwrap();
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(told.contains("WRONG  schema"), "{told}");
+}
+
+#[tokio::test]
+async fn an_insert_waits_for_all_servers_that_hold_the_table() {
+    let mut config = Fixture::new().await.config.clickhouse;
+    (config.cluster, config.cluster_servers) = ("main".to_owned(), 4);
+    let store = Store::new(&config);
+    let effective = async |client: &clickhouse::Client, name: &str| {
+        let question = client.query("SELECT value FROM system.settings WHERE name = ?");
+        question.bind(name).fetch_one::<String>().await.unwrap()
+    };
+    for (name, value) in SETTINGS {
+        assert_eq!(effective(store.client(), name).await, value);
+        assert_eq!(effective(&store.spreading(), name).await, value);
+    }
+    assert_eq!(effective(store.client(), QUORUM).await, "4");
+    assert_eq!(effective(&store.spreading(), QUORUM).await, "auto");
 }

@@ -423,10 +423,18 @@ async fn a_token_of_some_units_is_told_of_these_only() {
         assert_eq!(may, if lists.contains(question) { 403 } else { 200 }, "{question}");
     }
     // Which units there are beside its own it is not told either.
-    let stray = create_token(&api.fixture, "stray", &["--role", "viewer", "--unit", "Sales", "--unit", "Moon"]);
+    let stray = create_token(
+        &api.fixture,
+        "stray",
+        &["--role", "viewer", "--unit", "Sales", "--unit", "Moon"],
+    );
     let (status, body) = get("adoption?by=unit", "&unit=Moon", &stray).await;
     let expected = "a unit of the roster: \"Sales\"";
-    assert_eq!((status, &body["errors"][0]["expected"]), (422, &json!(expected)), "{body}");
+    assert_eq!(
+        (status, &body["errors"][0]["expected"]),
+        (422, &json!(expected)),
+        "{body}"
+    );
     let (_, answer) = get("adoption?by=unit", "&unit=Sales", &token).await;
     assert_eq!(answer["filter"], json!({"unit": ["Sales"]}));
     assert_eq!(answer["groups"].as_array().unwrap().len(), 1, "{answer}");

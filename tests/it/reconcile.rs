@@ -169,7 +169,10 @@ async fn lost_rows_are_added() {
     let scene = Scene::new().await;
     let day = scene.end.saturating_sub(2.days());
     for table in ROLLUPS {
-        scene.fixture.delete(table, &format!("local_date = '{day}' AND system = 'erp'")).await;
+        scene
+            .fixture
+            .delete(table, &format!("local_date = '{day}' AND system = 'erp'"))
+            .await;
         scene.assert_wrong(table).await;
     }
     scene.assert_repairs().await;
@@ -391,7 +394,10 @@ async fn rows_that_were_rebuilt_in_another_zone_are_compared_in_it() {
 
     let day = scene.end.saturating_sub(2.days());
     for table in ROLLUPS {
-        scene.fixture.delete(table, &format!("local_date = '{day}' AND rebuilt = 1")).await;
+        scene
+            .fixture
+            .delete(table, &format!("local_date = '{day}' AND rebuilt = 1"))
+            .await;
     }
     scene.insert(1..2, "touches the systems").await;
     let output = scene
