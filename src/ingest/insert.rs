@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use super::rows;
 use crate::metrics::{IngestMetrics, OutcomeLabel};
-use crate::store::{INGEST_COMMENT, Store};
+use crate::store::Store;
+use crate::store::running::INGEST_COMMENT;
 
 /// ClickHouse error codes that the same bytes will meet again: wrong table, column, type, format, right or setting.
 const PERMANENT: [u32; 16] = [6, 16, 26, 27, 33, 36, 44, 47, 53, 60, 62, 81, 115, 117, 497, 516];

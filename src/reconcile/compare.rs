@@ -8,9 +8,8 @@
 //! - an insert whose rollup rows were read and raw rows were not has ended before the second count, which is then another one;
 //! - an insert of unknown outcome is repeated only by a worker that has not committed its offsets.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::Context;
 use bytes::Bytes;
 use clickhouse::Row;
 use clickhouse::query::Query;
@@ -18,9 +17,8 @@ use jiff::civil::Date;
 use serde::Deserialize;
 
 use crate::store::rollups::{Holds, RAW_COLUMNS, RAW_TABLES, Rollup, list};
-use crate::store::{INGEST_COMMENT, Store, rebuild};
+use crate::store::{Store, rebuild};
 
-const POLL: Duration = Duration::from_millis(50);
 /// The longest to wait for inserts that were running.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// What one repair adds and removes at most; the next round does the rest.
@@ -104,10 +102,10 @@ impl Comparison<'_> {
         if erasures.0 > 0 {
             return Ok(Err(Unsettled::Erasing));
         }
-        let ended_before = self.running_inserts_end().await?;
+        let ended_before = self.store.running_inserts_end(PATIENCE).await?;
         let difference = self.look(rollup).await?;
         let additions = self.additions(rollup).await?;
-        let ended_after = self.running_inserts_end().await?;
+        let ended_after = self.store.running_inserts_end(PATIENCE).await?;
         if !self.is_rebuilt().await? {
             return Ok(Err(Unsettled::Rebuilding));
         }
@@ -224,24 +222,5 @@ impl Comparison<'_> {
 
     async fn is_rebuilt(&self) -> anyhow::Result<bool> {
         rebuild::is_settled(self.store, &self.day.system, &self.day.zone).await
-    }
-
-    /// Waits until the inserts that are running now have ended; false when they take too long.
-    async fn running_inserts_end(&self) -> anyhow::Result<bool> {
-        let processes = self.store.of_all_servers("system.processes");
-        let sql = format!("SELECT query_id FROM {processes} WHERE startsWith(Settings['log_comment'], ?)");
-        let client = self.store.client();
-        let running = async || client.query(&sql).bind(INGEST_COMMENT).fetch_all::<String>().await;
-        let mut begun = running().await.context("system.processes cannot be read")?;
-        let started = Instant::now();
-        while !begun.is_empty() {
-            if started.elapsed() > PATIENCE {
-                return Ok(false);
-            }
-            tokio::time::sleep(POLL).await;
-            let still = running().await?;
-            begun.retain(|id| still.contains(id));
-        }
-        Ok(true)
     }
 }

@@ -12,6 +12,7 @@ pub mod rebuild;
 pub mod retries;
 pub mod rollups;
 pub mod rotation;
+pub mod running;
 pub mod secret;
 pub mod systems;
 pub mod targets;
@@ -28,9 +29,6 @@ use hyper_util::rt::TokioExecutor;
 
 use self::cluster::Cluster;
 use crate::config;
-
-/// What the `log_comment` of an insert into `raw_events` begins with, so that it can be found in `system.processes`.
-pub const INGEST_COMMENT: &str = "uptake-ingest ";
 
 /// A handle to the ClickHouse database of this installation. Cheap to clone.
 #[derive(Clone)]

@@ -31,7 +31,7 @@ use crate::pseudonym::Pseudonym;
 const COUNTER_BITS: u32 = 16;
 const BLOCK_BITS: u32 = 63 - COUNTER_BITS;
 /// So many users are asked about in one statement: a megabyte of it, written in hexadecimal.
-const ASKED_AT_ONCE: usize = 32_768;
+pub const ASKED_AT_ONCE: usize = 32_768;
 const LONGEST_STATEMENT: &str = "2000000";
 
 /// Finds and assigns ordinals. One for each process, so that it begins few blocks and contradicts itself nowhere.
@@ -140,20 +140,18 @@ impl Ordinals {
     }
 }
 
-/// The ordinals of those of the users who have one, the one to use first.
+/// The ordinals of those of the users who have one, the one to use first. At most [`ASKED_AT_ONCE`] users.
 pub async fn assigned(store: &Store, users: &[Pseudonym]) -> anyhow::Result<HashMap<Pseudonym, Vec<u64>>> {
+    let hex: String = users.iter().map(Pseudonym::to_string).collect();
+    // A string and its parts: ClickHouse reads that much faster than a list of literals.
+    let sql = "SELECT user, ordinal FROM ordinals \
+        WHERE user IN (SELECT toFixedString(substring(unhex(?), 16 * number + 1, 16), 16) FROM numbers(?)) \
+        GROUP BY user, ordinal ORDER BY min(assigned_at), ordinal";
+    let query = store.client().query(sql).bind(hex).bind(users.len());
+    let query = query.with_setting("max_query_size", LONGEST_STATEMENT);
     let mut assigned: HashMap<_, Vec<u64>> = HashMap::new();
-    for users in users.chunks(ASKED_AT_ONCE) {
-        let hex: String = users.iter().map(Pseudonym::to_string).collect();
-        // A string and its parts: ClickHouse reads that much faster than a list of literals.
-        let sql = "SELECT user, ordinal FROM ordinals \
-            WHERE user IN (SELECT toFixedString(substring(unhex(?), 16 * number + 1, 16), 16) FROM numbers(?)) \
-            GROUP BY user, ordinal ORDER BY min(assigned_at), ordinal";
-        let query = store.client().query(sql).bind(hex).bind(users.len());
-        let query = query.with_setting("max_query_size", LONGEST_STATEMENT);
-        for row in query.fetch_all::<Assigned>().await? {
-            assigned.entry(Pseudonym(row.user)).or_default().push(row.ordinal);
-        }
+    for row in query.fetch_all::<Assigned>().await? {
+        assigned.entry(Pseudonym(row.user)).or_default().push(row.ordinal);
     }
     Ok(assigned)
 }

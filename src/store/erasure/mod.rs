@@ -16,7 +16,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clickhouse::Row;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -26,15 +26,14 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use utoipa::ToSchema;
 
-use rows::{Ordinals, Rows};
+use rows::{Removed, Rows};
 
-use super::{INGEST_COMMENT, Store, ordinals};
+use super::{Store, ordinals};
 use crate::config::Config;
 use crate::pseudonym::{Pseudonym, Pseudonymizer, Tombstone};
 
 /// Workers read the tombstones every second; this is how long they have beside the age of their batches, and then the inserts that run.
 const WORKERS_LEARN: Duration = Duration::from_secs(4);
-const POLL: Duration = Duration::from_millis(50);
 /// The longest that an insert may run which had begun before.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Events of this long after the beginning count as those of before: none of the time that it takes keeps the old ordinal.
@@ -141,7 +140,10 @@ impl Eraser {
             .await
             .context("stand-ins cannot be written")?;
         tokio::time::sleep(self.workers_learn).await;
-        self.running_inserts_end().await?;
+        if !self.store.running_inserts_end(PATIENCE).await? {
+            let seconds = PATIENCE.as_secs();
+            bail!("an insert into raw_events has been running for {seconds} s; try again");
+        }
         let ordinals = self
             .ordinals(users, &erasing)
             .await
@@ -200,7 +202,7 @@ impl Eraser {
 
     /// The ordinals of the users, also those that an erasure which was cut off has forgotten already: noted, so that they can be forgotten. Beside them
     /// those of raw events that a worker stored after the erasure of their user, because it could not read the tombstones; any stand-in does for these.
-    async fn ordinals(&self, users: &[Pseudonym], erasing: &[ErasingRow]) -> anyhow::Result<Ordinals> {
+    async fn ordinals(&self, users: &[Pseudonym], erasing: &[ErasingRow]) -> anyhow::Result<Removed> {
         let assigned = ordinals::assigned(&self.store, users).await?;
         let left = "SELECT DISTINCT ordinal FROM raw_events WHERE ordinal IN (SELECT ordinal FROM erased_events)";
         let left: Vec<u64> = self.store.client().query(left).fetch_all().await?;
@@ -230,7 +232,7 @@ impl Eraser {
         rows.extend(nobodys.filter(|row| !noted.contains_key(&row.ordinal)));
         let new = rows.iter().filter(|row| !noted.contains_key(&row.ordinal));
         self.note(&new.copied().collect::<Vec<_>>()).await?;
-        Ok(Ordinals {
+        Ok(Removed {
             stand_ins: rows.iter().map(|row| (row.ordinal, row.stand_in)).collect(),
             owners,
         })
@@ -253,34 +255,6 @@ impl Eraser {
             insert.write(row).await?;
         }
         Ok(insert.end().await?)
-    }
-
-    async fn running_inserts_end(&self) -> anyhow::Result<()> {
-        let processes = self.store.of_all_servers("system.processes");
-        let sql = format!("SELECT query_id FROM {processes} WHERE startsWith(Settings['log_comment'], ?)");
-        let running = async || {
-            self.store
-                .client()
-                .query(&sql)
-                .bind(INGEST_COMMENT)
-                .fetch_all::<String>()
-                .await
-        };
-        let mut begun = running().await.context("system.processes cannot be read")?;
-        let ended = tokio::time::timeout(PATIENCE, async {
-            while !begun.is_empty() {
-                tokio::time::sleep(POLL).await;
-                let still = running().await?;
-                begun.retain(|id| still.contains(id));
-            }
-            anyhow::Ok(())
-        });
-        ended.await.with_context(|| {
-            format!(
-                "an insert into events has been running for {} s; try again",
-                PATIENCE.as_secs()
-            )
-        })?
     }
 }
 

@@ -15,13 +15,13 @@ pub struct Rows<'a> {
     pub store: &'a Store,
     pub users: &'a [Pseudonym],
     pub stand_ins: Vec<[u8; 16]>,
-    pub ordinals: Ordinals,
+    pub ordinals: Removed,
     /// The first day on which somebody who comes back is entitled anew.
     pub from: Date,
 }
 
 /// Ordinals that are removed.
-pub struct Ordinals {
+pub struct Removed {
     /// Each with the stand-in that its raw events get.
     pub stand_ins: HashMap<u64, [u8; 16]>,
     /// The stand-ins of the users who have any.
